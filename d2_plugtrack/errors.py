@@ -1,0 +1,28 @@
+"""The one exception for a user's mistake, and how a command reports it.
+
+A mistake in what the user gave (a file that is not there, a key that does not exist, a line that
+does not parse) is not a bug: its message alone must say which file, line or key, what was
+expected and what was found. Commands print it as one line, without a traceback, and exit with 2.
+"""
+
+import functools
+import sys
+from collections.abc import Callable
+
+
+class UserError(ValueError):
+    """A mistake in the input; the message names it and says what was expected."""
+
+
+def exit_on_user_error(main: Callable[..., object]) -> Callable[..., object]:
+    """Wrap a command's ``main``: a :class:`UserError` becomes one line on stderr and exit code 2."""
+
+    @functools.wraps(main)
+    def guarded(*args, **kwargs):
+        try:
+            return main(*args, **kwargs)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+
+    return guarded
