@@ -1,0 +1,54 @@
+"""From config keys to the objects of ``core``: the edge where ``cfg`` ends.
+
+Any yacs node with the keys of ``config.py`` will do; detectron2 is not needed.
+"""
+
+from .core.rescoring import Rescoring
+from .core.tfd import VideoPipeline
+from .core.tracker import TrackerHead
+from .core.video_evaluation import DetectionLimits, VideoRun
+from .errors import UserError
+
+
+def needs_tracker(cfg) -> bool:
+    """Whether ``TEST.TFD`` asks for tracking."""
+    return cfg.TEST.TFD.ENABLED and cfg.TEST.TFD.TRACK
+
+
+def build_pipeline(cfg, tracker: TrackerHead | None) -> VideoPipeline:
+    """The frame loop that ``TEST.TFD`` and ``TEST.PER_FRAME`` describe, around ``tracker``."""
+    tfd = cfg.TEST.TFD
+    detection = tfd if tfd.ENABLED else cfg.TEST.PER_FRAME
+    tracking = needs_tracker(cfg)
+    if tracking and tracker is None:
+        raise UserError(
+            "TEST.TFD.TRACK is on, but the model has no tracker: set MODEL.META_ARCHITECTURE to "
+            "PlugTrackRCNN, or TEST.TFD.ENABLED to False"
+        )
+    if cfg.TEST.SEQ_NMS.ENABLED and cfg.TEST.SEQ_NMS.TRACK_LINKS and not tracking:
+        raise UserError(
+            "TEST.SEQ_NMS.TRACK_LINKS needs tracked boxes: set it to False, or TEST.TFD.ENABLED "
+            "and TEST.TFD.TRACK to True"
+        )
+    return VideoPipeline(
+        tracker if tracking else None,
+        per_frame=not tfd.ENABLED,
+        score_threshold=detection.SCORE_THRESH,
+        nms_threshold=detection.NMS_THRESH,
+        iou_score_threshold=tfd.IOU_SCORE_THRESH,
+        track_nms_threshold=tfd.TRACK_NMS_THRESH,
+        merge_threshold=tfd.MERGE_THRESH,
+        max_boxes=tfd.MAX_BOXES,
+    )
+
+
+def build_rescoring(cfg) -> Rescoring:
+    """What ``TEST.SEQ_NMS`` says."""
+    keys = cfg.TEST.SEQ_NMS
+    return Rescoring(keys.ENABLED, keys.TRACK_LINKS, keys.LINK_IOU, keys.NMS_IOU, keys.MIN_SCORE)
+
+
+def build_video_run(cfg, tracker: TrackerHead | None) -> VideoRun:
+    """Pipeline, re-scoring and the limits of ``TEST.VID`` together."""
+    limits = DetectionLimits(cfg.TEST.VID.SCORE_FLOOR, cfg.TEST.VID.DETECTIONS_PER_FRAME)
+    return VideoRun(build_pipeline(cfg, tracker), build_rescoring(cfg), limits)

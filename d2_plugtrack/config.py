@@ -1,0 +1,102 @@
+"""Every key that the project adds to a yacs config, once, with its default and its meaning.
+
+Nothing is imported here: :func:`add_plugtrack_config` takes detectron2's config (or any yacs node
+with MODEL, INPUT, SOLVER and TEST) and makes its new nodes of the same class. Sections are those
+of the paper.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+
+def add_plugtrack_config(cfg: "CfgNode") -> None:
+    """Add the keys of the tracker, of pairs, of video inference and of evaluation to ``cfg``."""
+    node = type(cfg)
+
+    # ---- Tracker head (Sec. 4) -------------------------------------------------------------
+    cfg.MODEL.PLUGTRACK = node()
+    # Name in TRACKER_HEADS.
+    cfg.MODEL.PLUGTRACK.NAME = "build_regression_tracker"
+    # The detector's maps that the tracker works on, and which of them gives the common size
+    # (Figs. 9 and 10; FPN: the middle three of five levels at the middle one's size).
+    cfg.MODEL.PLUGTRACK.IN_FEATURES = ["p3", "p4", "p5"]
+    cfg.MODEL.PLUGTRACK.TARGET_INDEX = 1
+    # Filters of the tracker's convolutions.
+    cfg.MODEL.PLUGTRACK.CONV_DIM = 256
+    # Bins of the template, and k: the search window is k times the box (Fig. 4).
+    cfg.MODEL.PLUGTRACK.POOLER_RESOLUTION = 7
+    cfg.MODEL.PLUGTRACK.SEARCH_FACTOR = 3
+    # Inverse standard deviations of dx, dy, dw, dh (Eqs. 1 and 2).
+    cfg.MODEL.PLUGTRACK.BBOX_REG_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+    # Smooth L1 of both losses, and the weight of the IoU loss beside the box loss.
+    cfg.MODEL.PLUGTRACK.SMOOTH_L1_BETA = 1.0
+    cfg.MODEL.PLUGTRACK.IOU_LOSS_WEIGHT = 1.0
+    # Training regions (Eq. 3): candidates per object, the cap on those kept, and the IoU test.
+    # "at_least": IoU with the best object >= threshold, the cap is per image, true boxes are
+    # added. "below": IoU with the own object < threshold, the cap is per object (as printed).
+    cfg.MODEL.PLUGTRACK.REGIONS_PER_OBJECT = 256
+    cfg.MODEL.PLUGTRACK.REGIONS_LIMIT = 128
+    cfg.MODEL.PLUGTRACK.REGION_IOU_TEST = "at_least"
+    cfg.MODEL.PLUGTRACK.REGION_IOU_THRESH = 0.5
+
+    # ---- The tiny detector's backbone ------------------------------------------------------
+    cfg.MODEL.TINY_RESNET = node()
+    # Channels of the stem (stride 4) and of res2, res3, ...; basic blocks of each stage.
+    cfg.MODEL.TINY_RESNET.CHANNELS = [24, 32, 64, 96]
+    cfg.MODEL.TINY_RESNET.BLOCKS_PER_STAGE = 1
+
+    # ---- Pairs of frames (Sec. 6.2, video training) ----------------------------------------
+    cfg.INPUT.PAIR = node()
+    # The gap in frames is uniform between these, clamped in videos that are too short.
+    cfg.INPUT.PAIR.MIN_GAP = 1
+    cfg.INPUT.PAIR.MAX_GAP = 9
+    # How often the later frame comes first.
+    cfg.INPUT.PAIR.REVERSE_PROB = 0.5
+
+    # ---- Optimizer -------------------------------------------------------------------------
+    # "SGD" (the paper, all of detectron2's SOLVER keys) or "AdamW" (BASE_LR, WEIGHT_DECAY).
+    cfg.SOLVER.OPTIMIZER = "SGD"
+
+    # ---- Video inference (Sec. 5) ----------------------------------------------------------
+    # Per frame: what the stock detector reports, for the rows without tracking-first detection.
+    cfg.TEST.PER_FRAME = node()
+    cfg.TEST.PER_FRAME.SCORE_THRESH = 1e-3
+    cfg.TEST.PER_FRAME.NMS_THRESH = 0.45
+
+    cfg.TEST.TFD = node()
+    # False: boxes are those of TEST.PER_FRAME.
+    cfg.TEST.TFD.ENABLED = True
+    # False: detections are refined and classified again, but nothing is tracked (a control).
+    cfg.TEST.TFD.TRACK = True
+    # Detected objects: best-class score above this, class-agnostic NMS.
+    cfg.TEST.TFD.SCORE_THRESH = 0.03
+    cfg.TEST.TFD.NMS_THRESH = 0.45
+    # Tracked objects: predicted IoU of at least this (the reference: 0.7), NMS by it.
+    cfg.TEST.TFD.IOU_SCORE_THRESH = 0.5
+    cfg.TEST.TFD.TRACK_NMS_THRESH = 0.7
+    # T_merge: a detection stays if it overlaps tracked objects by less (the paper: 0.7, 0.3).
+    cfg.TEST.TFD.MERGE_THRESH = 0.7
+    # Boxes of a frame, here and in TEST.PER_FRAME, best class score first.
+    cfg.TEST.TFD.MAX_BOXES = 300
+
+    # ---- Re-scoring a video (Sec. 6.4) -----------------------------------------------------
+    cfg.TEST.SEQ_NMS = node()
+    # False: scores stay as they are.
+    cfg.TEST.SEQ_NMS.ENABLED = True
+    # True: Seq-Track-NMS, links start at the tracked boxes. False: Seq-NMS.
+    cfg.TEST.SEQ_NMS.TRACK_LINKS = True
+    # Links join boxes of at least LINK_IOU; NMS_IOU is for the boxes beside a path; paths of a
+    # smaller sum of scores than MIN_SCORE are not taken.
+    cfg.TEST.SEQ_NMS.LINK_IOU = 0.5
+    cfg.TEST.SEQ_NMS.NMS_IOU = 0.45
+    cfg.TEST.SEQ_NMS.MIN_SCORE = 0.01
+
+    # ---- Evaluation ------------------------------------------------------------------------
+    cfg.TEST.VID = node()
+    # How mAP is counted.
+    cfg.TEST.VID.PROTOCOL = "fgfa"
+    # Detections that count, after re-scoring: score at least this, the best so many of a frame.
+    cfg.TEST.VID.SCORE_FLOOR = 1e-3
+    cfg.TEST.VID.DETECTIONS_PER_FRAME = 300

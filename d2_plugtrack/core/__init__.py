@@ -1,0 +1,1 @@
+"""The method on tensors: torch, torchvision, numpy and scipy only, never detectron2."""

@@ -1,0 +1,163 @@
+"""What video detection needs of a detector, whatever its framework: features, detect, classify.
+
+Shape letters: N frames of a batch, P proposals of a frame, B boxes of a frame, K foreground
+classes. Boxes are xyxy in pixels of the network's input, probabilities in [0, 1] without the
+background. A frame may have no proposals; no boxes have ``(0, K)`` probabilities.
+
+A detector offers three methods, :class:`VideoDetector`; :func:`detect_frames` calls the first two
+on a batch and hands out one :class:`DetectedFrame` a frame, which is all that ``tfd.py`` sees. Two
+readings of a detector's raw output are here: :func:`per_class_detections`, what a stock detector
+reports, and :func:`best_class_detections`, the detected objects of Sec. 5.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms, nms
+
+from .boxes import clip_boxes
+from .tracker import TrackerHead
+
+
+class Proposals(NamedTuple):
+    """What the second stage says of each proposal of one frame, before any selection."""
+
+    class_boxes: Tensor  # (P, K, 4) the refined box per class, or (P, 1, 4) one for all classes
+    scores: Tensor  # (P, K) class probabilities
+
+
+class FrameFeatures(NamedTuple):
+    """Feature maps of a batch of N frames."""
+
+    maps: Mapping[str, Tensor]  # name: (N, C, H, W)
+    image_sizes: list[tuple[int, int]]  # (height, width) of the network's input, before padding
+    original_sizes: list[tuple[int, int]]  # (height, width) of the frames as they came
+
+    def frame(self, index: int) -> "FrameFeatures":
+        """The same for one frame of the batch, ``N = 1``, without copying."""
+        maps = {name: m[index : index + 1] for name, m in self.maps.items()}
+        return FrameFeatures(maps, [self.image_sizes[index]], [self.original_sizes[index]])
+
+
+class VideoDetector(Protocol):
+    """A frozen two-stage detector as video detection sees it."""
+
+    num_classes: int
+
+    def extract(self, frames: Sequence[Any]) -> FrameFeatures:
+        """Feature maps of N frames, in whatever form the detector takes frames."""
+        ...
+
+    def detect(self, features: FrameFeatures) -> list[Proposals]:
+        """N times the refined boxes and class probabilities of every proposal."""
+        ...
+
+    def classify(self, features: FrameFeatures, boxes: Tensor) -> Tensor:
+        """(B, K) class probabilities of (B, 4) boxes at their own positions on one frame."""
+        ...
+
+
+@dataclass(frozen=True)
+class DetectedFrame:
+    """One frame after detection: what tracking-first detection goes on with."""
+
+    proposals: Proposals
+    tracking_map: Tensor | None  # (C, H, W); None where there is no tracker
+    classify: Callable[[Tensor], Tensor]  # (B, 4) boxes to (B, K) probabilities on this frame
+    image_size: tuple[int, int]  # (height, width) of the network's input
+    original_size: tuple[int, int]  # (height, width) of the frame as it came
+
+
+def detect_frames(
+    detector: VideoDetector, tracker: TrackerHead | None, frames: Sequence[Any]
+) -> list[DetectedFrame]:
+    """Features once, then detections and the tracking map of each of N frames."""
+    features = detector.extract(frames)
+    return assemble_frames(detector, tracker, features, detector.detect(features))
+
+
+def assemble_frames(
+    detector: VideoDetector,
+    tracker: TrackerHead | None,
+    features: FrameFeatures,
+    proposals: Sequence[Proposals],
+) -> list[DetectedFrame]:
+    """Detections already made and their features as N :class:`DetectedFrame`."""
+    maps: Sequence[Tensor | None] = [None] * len(proposals)
+    if tracker is not None:
+        maps = tracker.tracking_map(features.maps, features.image_sizes).unbind()
+    return [
+        DetectedFrame(
+            proposals_per_image,
+            maps[i],
+            _classifier(detector, features.frame(i)),
+            features.image_sizes[i],
+            features.original_sizes[i],
+        )
+        for i, proposals_per_image in enumerate(proposals)
+    ]
+
+
+def _classifier(detector: VideoDetector, features: FrameFeatures) -> Callable[[Tensor], Tensor]:
+    def classify(boxes: Tensor) -> Tensor:
+        if len(boxes) == 0:
+            return boxes.new_zeros((0, detector.num_classes))
+        return detector.classify(features, boxes)
+
+    return classify
+
+
+def per_class_detections(
+    proposals: Proposals,
+    image_size: tuple[int, int],
+    *,
+    score_threshold: float,
+    nms_threshold: float,
+    limit: int,
+) -> tuple[Tensor, Tensor]:
+    """What a stock two-stage detector reports: NMS within each class, the best ``limit``.
+
+    Returns:
+        (B, 4) boxes and (B, K) scores with one class above zero in each row, best first.
+    """
+    boxes, scores = _finite(proposals, image_size)
+    rows, classes = (scores > score_threshold).nonzero(as_tuple=True)
+    boxes = boxes[rows, classes if boxes.shape[1] > 1 else torch.zeros_like(classes)]
+    best = scores[rows, classes]
+    keep = batched_nms(boxes, best, classes, nms_threshold)[:limit]
+    one_class = scores.new_zeros((len(keep), scores.shape[1]))
+    one_class[torch.arange(len(keep)), classes[keep]] = best[keep]
+    return boxes[keep], one_class
+
+
+def best_class_detections(
+    proposals: Proposals,
+    image_size: tuple[int, int],
+    *,
+    score_threshold: float,
+    nms_threshold: float,
+) -> tuple[Tensor, Tensor]:
+    """Detected objects (Sec. 5): the likeliest class's box of each proposal, then NMS over all.
+
+    Returns:
+        (B, 4) boxes and (B,) best-class scores above the threshold, best first.
+    """
+    boxes, scores = _finite(proposals, image_size)
+    if scores.numel() == 0:
+        return boxes.new_zeros((0, 4)), scores.new_zeros(0)
+    best, classes = scores.max(dim=1)
+    boxes = boxes[torch.arange(len(boxes)), classes if boxes.shape[1] > 1 else 0]
+    candidates = best > score_threshold
+    boxes, best = boxes[candidates], best[candidates]
+    keep = nms(boxes, best, nms_threshold)
+    return boxes[keep], best[keep]
+
+
+def _finite(proposals: Proposals, image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Boxes clipped to the image; proposals with a NaN or infinity anywhere are left out."""
+    boxes, scores = proposals
+    valid = boxes.isfinite().flatten(1).all(dim=1) & scores.isfinite().all(dim=1)
+    return clip_boxes(boxes[valid], image_size), scores[valid]

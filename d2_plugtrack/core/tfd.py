@@ -1,0 +1,170 @@
+"""Tracking-first detection, frame by frame (Sec. 5, Fig. 5).
+
+Shape letters: B boxes of a frame, B' boxes of the frame before, K foreground classes. Boxes are
+xyxy in pixels of the network's input until a frame is done, then in pixels of the frame as it
+came. A frame without boxes is a frame like any other; the next one only detects.
+
+:class:`VideoPipeline` holds the state between two frames and nothing else does. Linking over the
+whole video and re-scoring are in ``seq_nms.py``.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+from .boxes import has_area, pairwise_iou, scale_boxes
+from .detector import DetectedFrame, best_class_detections, per_class_detections
+from .tracker import Tracked, TrackerHead
+
+MIN_SIDE = 1.0  # pixels of the network's input; a smaller tracked box is no object any more
+
+
+class FrameResult(NamedTuple):
+    """Boxes of one frame in its own pixels, tracked ones first, and how they came about."""
+
+    boxes: Tensor  # (B, 4)
+    scores: Tensor  # (B, K) class probabilities; 0 where a box is not in a class's list
+    track_scores: Tensor  # (B,) predicted IoU of tracked boxes, NaN for detected ones
+    mapped_boxes: Tensor  # (B', 4) every box of the frame before, tracked into this one
+    source: Tensor  # (B,) int64, index of the box in the frame before, -1 for detected ones
+    image_size: tuple[int, int]  # (height, width)
+
+
+def merge_tracking_first(
+    tracked: Tensor, detected: Tensor, detected_scores: Tensor, merge_iou: float
+) -> Tensor:
+    """Indices of the detected boxes that stay beside the tracked ones.
+
+    Every tracked box stays. A detected one stays only if its IoU with every tracked box, and with
+    every stronger detected box that stays, is below ``merge_iou``.
+
+    Args:
+        tracked: (T, 4). detected: (D, 4). detected_scores: (D,).
+
+    Returns:
+        int64 indices into ``detected``, strongest first.
+    """
+    new = torch.arange(len(detected), device=detected.device)
+    if len(tracked):
+        new = new[(pairwise_iou(detected, tracked) < merge_iou).all(dim=1)]
+    # nms() drops what is above its threshold; here equality drops too
+    keep = nms(detected[new], detected_scores[new], math.nextafter(merge_iou, 0.0))
+    return new[keep]
+
+
+class VideoPipeline:
+    """One frame in, its boxes, class scores and links to the frame before out.
+
+    Args:
+        tracker: the tracker head; None detects only.
+        per_frame: report what the stock detector reports (one class a box, NMS per class)
+            instead of tracking-first detection.
+        score_threshold: detections at or below it are dropped.
+        nms_threshold: IoU above which the weaker of two detections is dropped.
+        iou_score_threshold: tracked boxes of a lower predicted IoU are let go.
+        track_nms_threshold: NMS among tracked boxes, by predicted IoU.
+        merge_threshold: T_merge of :func:`merge_tracking_first`.
+        max_boxes: boxes of a frame, best class score first.
+    """
+
+    def __init__(
+        self,
+        tracker: TrackerHead | None,
+        *,
+        per_frame: bool,
+        score_threshold: float,
+        nms_threshold: float,
+        iou_score_threshold: float,
+        track_nms_threshold: float,
+        merge_threshold: float,
+        max_boxes: int,
+    ):
+        self.tracker = tracker
+        self.per_frame = per_frame
+        self.score_threshold = score_threshold
+        self.nms_threshold = nms_threshold
+        self.iou_score_threshold = iou_score_threshold
+        self.track_nms_threshold = track_nms_threshold
+        self.merge_threshold = merge_threshold
+        self.max_boxes = max_boxes
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the frame before: the next frame starts a video."""
+        self._prev_map: Tensor | None = None
+        self._prev_boxes: Tensor | None = None  # in pixels of the network's input
+
+    @torch.no_grad()
+    def step(self, frame: DetectedFrame) -> FrameResult:
+        """Go one frame on in the video."""
+        if self.per_frame:
+            return self._detect_per_frame(frame)
+        mapped = self._track(frame)
+        boxes, track_scores, source = self._merge(frame, mapped)
+        scores = frame.classify(boxes)
+        kept = self._strongest(scores)
+        boxes, scores = boxes[kept], scores[kept]
+        self._prev_map, self._prev_boxes = frame.tracking_map, boxes
+        sizes = frame.image_size, frame.original_size
+        return FrameResult(
+            scale_boxes(boxes, *sizes),
+            scores,
+            track_scores[kept],
+            scale_boxes(mapped.boxes, *sizes),
+            source[kept],
+            frame.original_size,
+        )
+
+    def _detect_per_frame(self, frame: DetectedFrame) -> FrameResult:
+        boxes, scores = per_class_detections(
+            frame.proposals,
+            frame.image_size,
+            score_threshold=self.score_threshold,
+            nms_threshold=self.nms_threshold,
+            limit=self.max_boxes,
+        )
+        boxes = scale_boxes(boxes, frame.image_size, frame.original_size)
+        nothing = torch.full((len(boxes),), math.nan, device=boxes.device)
+        source = torch.full((len(boxes),), -1, device=boxes.device)
+        return FrameResult(
+            boxes, scores, nothing, boxes.new_zeros((0, 4)), source, frame.original_size
+        )
+
+    def _track(self, frame: DetectedFrame) -> Tracked:
+        """Every box of the frame before in this one, P(t)."""
+        if self.tracker is None or self._prev_boxes is None or len(self._prev_boxes) == 0:
+            empty = frame.proposals.class_boxes.new_zeros((0, 4))
+            return Tracked(empty, empty[:, 0])
+        return self.tracker.track(
+            self._prev_map, frame.tracking_map, self._prev_boxes, frame.image_size
+        )
+
+    def _merge(self, frame: DetectedFrame, mapped: Tracked) -> tuple[Tensor, Tensor, Tensor]:
+        """B(t): tracked boxes T(t), then the detections that are new. Not yet classified."""
+        good = (mapped.scores >= self.iou_score_threshold) & has_area(mapped.boxes, MIN_SIDE)
+        candidates = good.nonzero().squeeze(1)
+        keep = nms(mapped.boxes[candidates], mapped.scores[candidates], self.track_nms_threshold)
+        tracked = candidates[keep]
+        detected, detected_scores = best_class_detections(
+            frame.proposals,
+            frame.image_size,
+            score_threshold=self.score_threshold,
+            nms_threshold=self.nms_threshold,
+        )
+        new = merge_tracking_first(
+            mapped.boxes[tracked], detected, detected_scores, self.merge_threshold
+        )
+        boxes = torch.cat([mapped.boxes[tracked], detected[new]])
+        nan, none = mapped.scores.new_full((len(new),), math.nan), new.new_full((len(new),), -1)
+        track_scores = torch.cat([mapped.scores[tracked], nan])
+        return boxes, track_scores, torch.cat([tracked, none])
+
+    def _strongest(self, scores: Tensor) -> Tensor:
+        """Indices of the ``max_boxes`` boxes of the highest best-class score, in their order."""
+        if len(scores) <= self.max_boxes:
+            return torch.arange(len(scores), device=scores.device)
+        best = scores.max(dim=1).values.argsort(descending=True, stable=True)
+        return best[: self.max_boxes].sort().values

@@ -1,0 +1,183 @@
+"""The scale-adaptive convolutional regression tracker and its losses (Sec. 4, Figs. 3 and 4).
+
+Shape letters: N frames, R regions over all frames, C channels of the tracking map, D channels
+inside the tracker. Boxes are xyxy in pixels of the network's input.
+
+A 7x7 template pooled inside a box of the previous frame is correlated, channel by channel, with a
+21x21 window pooled from three times the box in the current frame; the box there and the IoU that
+this box will have are regressed. Zero boxes give zero outputs; non-finite and far-away boxes are
+bounded before RoIAlign, which would crash on them. Which boxes are tracked is decided in
+``tfd.py``, which regions train in ``sampling.py``.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from .boxes import aligned_iou, clip_boxes, decode_boxes, encode_boxes, expand_boxes
+from .correlation import depthwise_correlation
+from .features import concatenate_stages, zero_outside_images
+
+
+class Tracked(NamedTuple):
+    """Where boxes of the previous frame went."""
+
+    boxes: Tensor  # (R, 4) in the current frame, clipped to it
+    scores: Tensor  # (R,) predicted IoU with the object, in [0, 1]
+
+
+class _ConvBlock(nn.Sequential):
+    """1x1 convolution without bias, batch norm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+        nn.init.kaiming_normal_(self[0].weight, mode="fan_out", nonlinearity="relu")
+
+
+class TrackerHead(nn.Module):
+    """Regresses boxes from one frame to the next on the detector's own features.
+
+    Args:
+        in_features: names of the detector's maps to use.
+        in_channels: their channels, in the same order.
+        target: index in ``in_features`` of the map whose size the others take.
+        stride: pixels per cell of that map.
+        channels: D, filters of every convolution inside (the paper: 256).
+        template_size: bins of the template (7).
+        search_factor: k, size of the search window over that of the box (3).
+        box_weights: inverse standard deviations of the deltas (10, 10, 5, 5).
+        smooth_l1_beta: of both losses (1).
+        iou_loss_weight: of the IoU loss beside the box loss (1).
+    """
+
+    def __init__(
+        self,
+        *,
+        in_features: Sequence[str],
+        in_channels: Sequence[int],
+        target: int,
+        stride: float,
+        channels: int,
+        template_size: int,
+        search_factor: int,
+        box_weights: Sequence[float],
+        smooth_l1_beta: float,
+        iou_loss_weight: float,
+    ):
+        super().__init__()
+        self.in_features = tuple(in_features)
+        self.target = target
+        self.stride = stride
+        self.template_size = template_size
+        self.search_factor = search_factor
+        self.box_weights = tuple(box_weights)
+        self.smooth_l1_beta = smooth_l1_beta
+        self.iou_loss_weight = iou_loss_weight
+        self.template_block = _ConvBlock(sum(in_channels), channels)
+        self.search_block = _ConvBlock(sum(in_channels), channels)
+        self.response_block = _ConvBlock(channels, channels)
+        self.shared = nn.Conv2d(channels, channels, kernel_size=1)
+        response_size = (search_factor - 1) * template_size + 1
+        self.box_branch = nn.Linear(channels * response_size**2, 4)
+        self.iou_branch = nn.Linear(channels * response_size**2, 1)
+        for branch in (self.box_branch, self.iou_branch):
+            nn.init.normal_(branch.weight, std=0.001)
+            nn.init.zeros_(branch.bias)
+
+    def tracking_map(
+        self, features: Mapping[str, Tensor], image_sizes: Sequence[tuple[int, int]]
+    ) -> Tensor:
+        """The (N, C, H, W) map to pool from: chosen stages as one, zero outside the images.
+
+        Args:
+            features: the detector's maps of N frames by name.
+            image_sizes: (height, width) of each frame before padding.
+        """
+        merged = concatenate_stages([features[name] for name in self.in_features], self.target)
+        return zero_outside_images(merged, image_sizes, self.stride)
+
+    def forward(
+        self, prev_maps: Tensor, curr_maps: Tensor, boxes: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Regress boxes of N previous frames into the N current ones.
+
+        Args:
+            prev_maps, curr_maps: (N, C, H, W) tracking maps.
+            boxes: N tensors of (R_i, 4) boxes in the previous frames, R of them in all.
+
+        Returns:
+            (R, 4) deltas and (R,) IoU scores in [0, 1], in the order of the boxes.
+        """
+        boxes = [self._bound(b, prev_maps) for b in boxes]
+        if sum(map(len, boxes)) == 0:
+            # a zero that knows every parameter, so that a step without regions is a step
+            zero = sum(p.sum() for p in self.parameters()) * 0.0
+            return prev_maps.new_zeros((0, 4)) + zero, prev_maps.new_zeros(0) + zero
+        template = self._pool(prev_maps, boxes, self.template_size)
+        windows = [expand_boxes(b, self.search_factor) for b in boxes]
+        search = self._pool(curr_maps, windows, self.search_factor * self.template_size)
+        response = depthwise_correlation(self.template_block(template), self.search_block(search))
+        shared = self.shared(self.response_block(response)).flatten(1)
+        return self.box_branch(shared), self.iou_branch(shared).squeeze(1).sigmoid()
+
+    def _bound(self, boxes: Tensor, maps: Tensor) -> Tensor:
+        """Finite boxes at most one map beyond the map: further off there are only zeros."""
+        height, width = (size * self.stride for size in maps.shape[-2:])
+        x, y = torch.nan_to_num(boxes)[:, 0::2], torch.nan_to_num(boxes)[:, 1::2]
+        x, y = x.clamp(-width, 2 * width), y.clamp(-height, 2 * height)
+        return torch.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], dim=1)
+
+    def _pool(self, maps: Tensor, boxes: Sequence[Tensor], size: int) -> Tensor:
+        return roi_align(
+            maps,
+            [b.to(maps.dtype) for b in boxes],
+            output_size=size,
+            spatial_scale=1.0 / self.stride,
+            sampling_ratio=0,  # adaptive: a bin averages all its samples
+            aligned=True,
+        )
+
+    def track(
+        self, prev_map: Tensor, curr_map: Tensor, boxes: Tensor, image_size: tuple[int, int]
+    ) -> Tracked:
+        """Track (R, 4) boxes of one frame into the next one of ``(height, width)``.
+
+        Args:
+            prev_map, curr_map: (C, H, W) tracking maps of the two frames.
+        """
+        deltas, scores = self(prev_map[None], curr_map[None], [boxes])
+        moved = decode_boxes(deltas.float(), boxes, self.box_weights)
+        return Tracked(clip_boxes(moved, image_size), scores.float())
+
+    def losses(
+        self, deltas: Tensor, scores: Tensor, boxes: Tensor, targets: Tensor, present: Tensor
+    ) -> dict[str, Tensor]:
+        """Smooth L1 losses of the box and of its IoU, each summed and divided by R.
+
+        Args:
+            deltas, scores: (R, 4) and (R,), as from :meth:`forward`.
+            boxes: (R, 4) regions in the previous frame.
+            targets: (R, 4) true boxes of their objects in the current frame.
+            present: (R,) booleans; where False the object has left: its IoU target is 0 and it
+                has no box loss, and ``targets`` is not looked at.
+        """
+        count = max(len(boxes), 1)
+        with torch.no_grad():
+            predicted = decode_boxes(deltas, boxes, self.box_weights)
+            iou_targets = torch.where(present, aligned_iou(predicted, targets), 0.0)
+            delta_targets = encode_boxes(boxes[present], targets[present], self.box_weights)
+        beta = self.smooth_l1_beta
+        box_loss = F.smooth_l1_loss(deltas[present], delta_targets, reduction="sum", beta=beta)
+        iou_loss = F.smooth_l1_loss(scores, iou_targets, reduction="sum", beta=beta)
+        return {
+            "loss_track_box": box_loss / count,
+            "loss_track_iou": self.iou_loss_weight * iou_loss / count,
+        }

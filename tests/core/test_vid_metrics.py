@@ -1,0 +1,330 @@
+"""Average precision against hand-worked sets and a slow oracle.
+
+The oracle goes through frames, classes, detections and boxes in plain loops, and takes the area
+under the envelope as a sum over the objects found: each adds 1 / objects times the best precision
+at its rank or later.
+"""
+
+import math
+
+import numpy as np
+import pytest
+
+from d2_plugtrack.core.vid_metrics import (
+    average_precision,
+    average_precision_per_class,
+    limit_detections,
+    round_for_protocol,
+)
+
+# ---- oracle ---------------------------------------------------------------------------------
+
+
+def inclusive_iou(a, b):
+    width = min(a[2], b[2]) - max(a[0], b[0]) + 1
+    height = min(a[3], b[3]) - max(a[1], b[1]) + 1
+    if width <= 0 or height <= 0:
+        return 0.0
+    area_a = (a[2] - a[0] + 1) * (a[3] - a[1] + 1)
+    area_b = (b[2] - b[0] + 1) * (b[3] - b[1] + 1)
+    return width * height / (area_a + area_b - width * height)
+
+
+def threshold(box):
+    width, height = box[2] - box[0] + 1, box[3] - box[1] + 1
+    return min(0.5, width * height / ((width + 10) * (height + 10)))
+
+
+def oracle_of_class(ground_truth, detections, k):
+    ranked, num_objects = [], 0
+    for t, (boxes, scores, labels) in enumerate(detections):
+        for i, (box, score, label) in enumerate(zip(boxes, scores, labels, strict=True)):
+            if label == k:
+                ranked.append((-score, t, i, box.tolist()))
+    taken = set()
+    for _, labels in ground_truth:
+        num_objects += sum(int(label == k) for label in labels)
+    if num_objects == 0:
+        return math.nan
+    hits = []
+    for _, t, _, box in sorted(ranked):
+        best, best_iou = None, -1.0
+        for g, (truth, label) in enumerate(zip(*ground_truth[t], strict=True)):
+            if label != k or (t, g) in taken:
+                continue
+            overlap = inclusive_iou(box, truth.tolist())
+            if overlap >= threshold(truth.tolist()) and overlap > best_iou:
+                best, best_iou = (t, g), overlap
+        hits.append(best is not None)
+        taken.add(best)
+    precisions = [sum(hits[: n + 1]) / (n + 1) for n in range(len(hits))]
+    return sum(max(precisions[n:]) / num_objects for n, hit in enumerate(hits) if hit)
+
+
+def oracle(ground_truth, detections, num_classes):
+    return np.array([oracle_of_class(ground_truth, detections, k) for k in range(num_classes)])
+
+
+def grid_set(seed, num_classes=4):
+    """Coordinates and scores on a grid: ties, tiny boxes, duplicates, empty frames and classes."""
+    rng = np.random.default_rng(seed)
+    side, step = ((30, 1), (6, 5))[seed % 2]
+
+    def boxes(count):
+        corners = np.sort(rng.integers(0, side, size=(count, 2, 2)) * step, axis=1)
+        return corners.reshape(count, 4).astype(np.float64)
+
+    ground_truth, detections = [], []
+    for _ in range(rng.integers(1, 7)):
+        truth = boxes(rng.integers(0, 5))
+        labels = rng.integers(0, num_classes - 1, len(truth))
+        # near the truth, on it (twice, too), and anywhere
+        source = rng.integers(0, len(truth), rng.integers(0, 9)) if len(truth) else []
+        near = truth[source] + rng.integers(-2, 3, (len(source), 4)) * rng.integers(0, 2) * step
+        found = np.concatenate([near.reshape(-1, 4), boxes(rng.integers(0, 4))])
+        found_labels = rng.integers(0, num_classes, len(found))
+        found_labels[: len(source)] = labels[source]
+        scores = rng.integers(1, 7, len(found)) / 8
+        ground_truth.append((truth, labels))
+        detections.append((found, scores, found_labels))
+    return ground_truth, detections
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_against_oracle(block):
+    for seed in range(40 * block, 40 * block + 40):
+        ground_truth, detections = grid_set(seed)
+        result = average_precision_per_class(ground_truth, detections, 4)
+        expected = oracle(ground_truth, detections, 4)
+        assert result.shape == (4,) and result.dtype == np.float64
+        np.testing.assert_allclose(result, expected, rtol=0, atol=1e-12)
+        assert np.isnan(result[3])  # never in the ground truth
+
+
+def test_the_oracle_meets_what_it_is_for():
+    values = np.concatenate([oracle(*grid_set(seed), 4) for seed in range(100)])
+    assert np.isnan(values).any() and (values == 0).any() and (values == 1).any()
+    assert ((values > 0.05) & (values < 0.95)).sum() > 100
+
+
+def test_ground_truth_as_detections_finds_everything():
+    for seed in range(20):
+        ground_truth, _ = grid_set(seed)
+        unique = [np.unique(np.column_stack([b, c]), axis=0) for b, c in ground_truth]
+        ground_truth = [(u[:, :4], u[:, 4].astype(int)) for u in unique]
+        found = [(b, np.full(len(b), 0.5), c) for b, c in ground_truth]
+        result = average_precision_per_class(ground_truth, found, 4)
+        present = np.isin(range(4), np.concatenate([c for _, c in ground_truth]))
+        np.testing.assert_array_equal(result, np.where(present, 1.0, np.nan))
+
+
+# ---- by hand --------------------------------------------------------------------------------
+
+BOX = [0.0, 0.0, 99.0, 99.0]  # 100 x 100 inclusive pixels; threshold 0.5
+HALF = [0.0, 0.0, 49.0, 99.0]  # 50 x 100: IoU with BOX 0.5
+LESS = [0.0, 0.0, 48.0, 99.0]  # 49 x 100: 0.49
+FAR = [500.0, 0.0, 599.0, 99.0]
+
+
+def truth(*boxes, label=0):
+    return np.array(boxes, dtype=float).reshape(-1, 4), np.full(len(boxes), label)
+
+
+def found(*boxes_and_scores, label=0):
+    boxes = np.array([box for box, _ in boxes_and_scores], dtype=float).reshape(-1, 4)
+    scores = np.array([score for _, score in boxes_and_scores], dtype=float)
+    return boxes, scores, np.full(len(boxes), label)
+
+
+def ap(ground_truth, detections):
+    return average_precision_per_class(ground_truth, detections, 1)[0]
+
+
+class TestByHand:
+    def test_area_under_the_envelope(self):
+        # Hits by falling score: 1 0 1 0 1 of 4 objects. Precision at the hits: 1, 2/3, 3/5. Each
+        # hit is a step of 1/4 of recall; the fourth object is not found:
+        # (1 + 2/3 + 3/5) / 4 = 34/60
+        value = average_precision(np.array([1, 0, 1, 0, 1]), np.array([0, 1, 0, 1, 0]), 4)
+        assert value == pytest.approx(34 / 60, abs=1e-12)
+        # 0 1 1 of 2: 1/2 at the first hit, but 2/3 later, so 2/3 for both
+        value = average_precision(np.array([0, 1, 1]), np.array([1, 0, 0]), 2)
+        assert value == pytest.approx(2 / 3, abs=1e-12)
+
+    def test_weights_need_not_be_whole(self):
+        # The first counts neither way. Then half a false one, then a hit: 1 / 1.5
+        value = average_precision(np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.5, 0.0]), 1)
+        assert value == pytest.approx(2 / 3, abs=1e-12)
+
+    def test_nothing(self):
+        assert ap([truth(BOX), truth()], [found(), found()]) == 0.0
+        assert math.isnan(ap([truth()], [found((BOX, 0.5))]))
+        assert math.isnan(ap([], []))
+        assert average_precision_per_class([], [], 0).shape == (0,)
+
+    def test_threshold_is_reached_at_equality(self):
+        assert ap([truth(BOX)], [found((HALF, 0.5))]) == 1.0
+        assert ap([truth(BOX)], [found((LESS, 0.5))]) == 0.0
+
+    def test_border_pixels_belong_to_a_box(self):
+        # Inclusive, boxes that touch at a pixel column overlap by it; one pixel is a box.
+        # 1 x 1 has the threshold 1 / (11 * 11) = 0.00826; 9 x 9 around it: IoU 1/81 = 0.0123
+        assert ap([truth([4, 4, 4, 4])], [found(([0, 0, 8, 8], 0.5))]) == 1.0
+        # 11 x 11: 1/121, at the threshold; 12 x 11: below
+        assert ap([truth([4, 4, 4, 4])], [found(([0, 0, 10, 10], 0.5))]) == 1.0
+        assert ap([truth([4, 4, 4, 4])], [found(([0, 0, 11, 10], 0.5))]) == 0.0
+
+    def test_tiny_boxes_forgive_pixels(self):
+        # 10 x 10: 100 / (20 * 20) = 0.25; a 10 x 10 box moved by 6 overlaps 40 / 160 = 0.25
+        assert ap([truth([0, 0, 9, 9])], [found(([6, 0, 15, 9], 0.5))]) == 1.0
+        assert ap([truth([0, 0, 9, 9])], [found(([6.1, 0, 15.1, 9], 0.5))]) == 0.0
+
+    def test_second_detection_of_an_object_is_false(self):
+        # hit, false, hit of 2: (1 + 2/3) / 2 = 5/6
+        detections = [found((BOX, 0.9), (BOX, 0.8), (FAR, 0.7))]
+        assert ap([truth(BOX, FAR)], detections) == pytest.approx(5 / 6, abs=1e-12)
+
+    def test_takes_the_best_box_that_is_left(self):
+        # HALF's and BOX's IoU is 0.5. The first detection takes BOX, which it equals; the second
+        # equals it too, and takes HALF, which is left: both hits.
+        assert ap([truth(HALF, BOX)], [found((BOX, 0.9), (BOX, 0.8))]) == 1.0
+        # LESS equals none: of BOX (0.49, not enough) and HALF (0.98) it takes HALF
+        detections = [found((LESS, 0.9), (HALF, 0.8))]
+        assert ap([truth(BOX, HALF)], detections) == 1.0
+
+    def test_takes_the_first_of_equally_good_boxes(self):
+        # The middle overlaps both neighbours by 80 / 120 and takes the first. A second detection
+        # on that one is false, as it overlaps the other by 60 / 140 = 0.43 only: 1/2. On the
+        # other one it is true.
+        left, middle, right = ([x, 0.0, x + 99, 99.0] for x in (0.0, 20.0, 40.0))
+        first = [truth(left, right)]
+        assert ap(first, [found((middle, 0.9), (left, 0.8))]) == 0.5
+        assert ap(first, [found((middle, 0.9), (right, 0.8))]) == 1.0
+
+    def test_equal_scores_keep_the_order_of_frames_and_boxes(self):
+        # false then hit: 1/2; hit then false: 1
+        empty_first = [truth(), truth(BOX)], [found((BOX, 0.5)), found((BOX, 0.5))]
+        assert ap(*empty_first) == 0.5
+        assert ap(*(values[::-1] for values in empty_first)) == 1.0
+        assert ap([truth(BOX)], [found((FAR, 0.5), (BOX, 0.5))]) == 0.5
+        assert ap([truth(BOX)], [found((BOX, 0.5), (FAR, 0.5))]) == 1.0
+
+    def test_frames_and_classes_are_apart(self):
+        assert ap([truth(BOX), truth()], [found(), found((BOX, 0.5))]) == 0.0
+        result = average_precision_per_class([truth(BOX)], [found((BOX, 0.5), label=1)], 3)
+        np.testing.assert_array_equal(result, [0.0, np.nan, np.nan])
+
+    def test_does_not_round(self):
+        # 50 x 100 of 100 x 100, less a thousandth of a pixel
+        almost = [0.0, 0.0, 48.999, 99.0]
+        assert ap([truth(BOX)], [found((almost, 0.5))]) == 0.0
+        assert ap([truth(BOX)], [round_for_protocol(found((almost, 0.5)))]) == 1.0
+
+
+# ---- rounding and limits --------------------------------------------------------------------
+
+
+def test_rounding_equals_printing():
+    rng = np.random.default_rng(0)
+    boxes = np.concatenate([rng.uniform(-5, 2000, (5000, 4)), rng.integers(0, 8000, (99, 4)) / 8])
+    scores = np.concatenate([rng.random(5000), rng.integers(0, 2**15, 99) / 2**15])
+    boxes, scores = boxes.astype(np.float32), scores.astype(np.float32)
+    labels = np.arange(len(boxes))
+    new_boxes, new_scores, new_labels = round_for_protocol((boxes, scores, labels), "fgfa")
+    assert new_scores.tolist() == [float(f"{score:.4f}") for score in scores.tolist()]
+    assert new_boxes.ravel().tolist() == [float(f"{x:.2f}") for x in boxes.ravel().tolist()]
+    assert new_labels is labels
+
+
+class TestLimits:
+    BOXES = np.array([BOX, HALF, FAR])
+
+    def test_by_hand(self):
+        scores = np.array([[0.25, 0.5], [0.0, 0.25], [0.125, 0.75]])
+        boxes, kept, labels = limit_detections(self.BOXES, scores, floor=0.125, limit=10)
+        assert kept.tolist() == [0.75, 0.5, 0.25, 0.25, 0.125]  # the floor itself stays
+        assert labels.tolist() == [1, 1, 0, 1, 0]
+        assert boxes.tolist() == [FAR, BOX, BOX, HALF, FAR]
+        _, kept, labels = limit_detections(self.BOXES, scores, floor=0.125, limit=3)
+        assert (kept.tolist(), labels.tolist()) == ([0.75, 0.5, 0.25], [1, 1, 0])
+
+    def test_against_oracle(self):
+        for seed in range(100):
+            rng = np.random.default_rng(seed)
+            boxes = rng.random((rng.integers(0, 6), 4)).astype(np.float32)
+            scores = (rng.integers(0, 6, (len(boxes), 3)) / 8).astype(np.float32)
+            pairs = [
+                (-score, i, k)
+                for i, row in enumerate(scores.tolist())
+                for k, score in enumerate(row)
+                if score >= 0.25
+            ]
+            expected = sorted(pairs)[: seed % 7]
+            got = limit_detections(boxes, scores, floor=0.25, limit=seed % 7)
+            assert [v.dtype for v in got] == [np.float32, np.float32, np.int64]
+            assert got[0].tolist() == [boxes[i].tolist() for _, i, _ in expected]
+            assert got[1].tolist() == [-negative for negative, _, _ in expected]
+            assert got[2].tolist() == [k for _, _, k in expected]
+
+    def test_nothing(self):
+        for boxes, scores in ((np.zeros((0, 4)), np.zeros((0, 3))), (self.BOXES, np.zeros((3, 0)))):
+            shapes = [v.shape for v in limit_detections(boxes, scores, floor=0.1, limit=5)]
+            assert shapes == [(0, 4), (0,), (0,)]
+
+    def test_mistakes(self):
+        with pytest.raises(ValueError, match=r"\(N, 4\).*\(3, 4\) and \(2, 5\)"):
+            limit_detections(self.BOXES, np.zeros((2, 5)), floor=0.1, limit=5)
+        with pytest.raises(ValueError, match="limit of 0 or more detections, got -1"):
+            limit_detections(self.BOXES, np.zeros((3, 5)), floor=0.1, limit=-1)
+
+
+# ---- mistakes -------------------------------------------------------------------------------
+
+
+class TestMistakes:
+    def test_number_of_frames(self):
+        with pytest.raises(ValueError, match=r"\(2\), got 1"):
+            average_precision_per_class([truth(), truth()], [found()], 1)
+
+    @pytest.mark.parametrize("label", [-1, 2])
+    def test_labels(self, label):
+        sets = [truth(), truth(BOX)], [found(), found((BOX, 0.5))]
+        wrong = [truth(), truth(BOX, label=label)], [found(), found((BOX, 0.5), label=label)]
+        message = f"frame 1: expected labels from 0 to 1, got {label}"
+        with pytest.raises(ValueError, match=f"ground truth, {message}"):
+            average_precision_per_class(wrong[0], sets[1], 2)
+        with pytest.raises(ValueError, match=f"detections, {message}"):
+            average_precision_per_class(sets[0], wrong[1], 2)
+
+    def test_shapes(self):
+        boxes, scores, labels = found((BOX, 0.5), (FAR, 0.5))
+        for wrong in (
+            (boxes[:1], scores, labels),
+            (boxes, scores[:1], labels),
+            (boxes[:, :3],) * 3,
+        ):
+            with pytest.raises(ValueError, match="detections, frame 1: expected boxes"):
+                average_precision_per_class([truth(), truth()], [found(), wrong], 1)
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf])
+    def test_values_that_are_not_finite(self, value):
+        with pytest.raises(ValueError, match="detections, frame 1: .*finite"):
+            average_precision_per_class([truth()] * 2, [found(), found((BOX, value))], 1)
+        with pytest.raises(ValueError, match="ground truth, frame 0: .*finite"):
+            average_precision_per_class([truth([0, 0, value, 9])], [found()], 1)
+
+    def test_protocols(self):
+        with pytest.raises(ValueError, match="fgfa, mega, coco, got 'voc'"):
+            average_precision_per_class([], [], 1, protocol="voc")
+        with pytest.raises(ValueError, match="fgfa, mega, coco, got 'voc'"):
+            round_for_protocol(found(), "voc")
+        for planned in ("mega", "coco"):
+            with pytest.raises(NotImplementedError, match=planned):
+                average_precision_per_class([], [], 1, protocol=planned)
+
+    @pytest.mark.parametrize(
+        "which", [{"motion": []}, {"motion_range": (0, 0.7)}, {"area_range": (0, 2500)}]
+    )
+    def test_motion_and_area(self, which):
+        with pytest.raises(NotImplementedError, match="motion or by area"):
+            average_precision_per_class([], [], 1, **which)
