@@ -1,0 +1,1 @@
+"""Data sets: reading videos and stills, drawing pairs, sharing videos among processes."""
