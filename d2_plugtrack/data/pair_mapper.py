@@ -1,0 +1,114 @@
+"""Two-frame dataset mapper: a video to a pair of frames for the tracker to train on (Sec. 6.2).
+
+A video is ``{"video_id", "frames": [records]}`` as from ``imagenet_vid.group_by_video``. A pair is
+``{"prev": dict, "curr": dict, "video_id", "gap", "height", "width"}``; the two dicts are
+detectron2's, with an image and ``instances`` whose ``gt_track_ids`` match objects between them. A
+video of one frame gives that frame twice (gap 0); an object may be in one frame only.
+"""
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import configurable
+from detectron2.data import detection_utils as utils
+from detectron2.data import transforms as T
+
+
+def draw_pair(
+    num_frames: int,
+    *,
+    min_gap: int,
+    max_gap: int,
+    reverse_prob: float,
+    rng: np.random.Generator | np.random.RandomState,
+) -> tuple[int, int]:
+    """Frame numbers ``(prev, curr)`` of a random pair.
+
+    The gap is uniform in [min_gap, max_gap], clamped to what the video has; with ``reverse_prob``
+    the later frame comes first.
+    """
+    gap = min(int(rng.choice(np.arange(min_gap, max_gap + 1))), num_frames - 1)
+    first = int(rng.choice(num_frames - gap))
+    pair = first, first + gap
+    return pair[::-1] if rng.uniform() < reverse_prob else pair
+
+
+class PairMapper:
+    """Maps a video to a training pair, or to None (draw again) where ``prev`` has no objects.
+
+    Args:
+        augmentations: one draw of them is applied to both frames.
+        image_format: channel order, as ``INPUT.FORMAT``.
+        min_gap, max_gap, reverse_prob: of :func:`draw_pair`.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        augmentations: list[T.Augmentation],
+        image_format: str,
+        min_gap: int,
+        max_gap: int,
+        reverse_prob: float,
+    ):
+        self.augmentations = T.AugmentationList(augmentations)
+        self.image_format = image_format
+        self.drawing = {"min_gap": min_gap, "max_gap": max_gap, "reverse_prob": reverse_prob}
+
+    @classmethod
+    def from_config(cls, cfg) -> dict[str, Any]:
+        return {
+            "augmentations": utils.build_augmentation(cfg, is_train=True),
+            "image_format": cfg.INPUT.FORMAT,
+            "min_gap": cfg.INPUT.PAIR.MIN_GAP,
+            "max_gap": cfg.INPUT.PAIR.MAX_GAP,
+            "reverse_prob": cfg.INPUT.PAIR.REVERSE_PROB,
+        }
+
+    def __call__(self, video: dict[str, Any]) -> dict[str, Any] | None:
+        frames = video["frames"]
+        # numpy's global state is what detectron2 seeds in its loader workers
+        prev, curr = draw_pair(len(frames), **self.drawing, rng=np.random)
+        prev_input, transforms = self._map_frame(frames[prev], None)
+        if len(prev_input["instances"]) == 0:
+            return None
+        curr_input, _ = self._map_frame(frames[curr], transforms)
+        return {
+            "prev": prev_input,
+            "curr": curr_input,
+            "video_id": video["video_id"],
+            "gap": curr - prev,
+            "height": prev_input["height"],
+            "width": prev_input["width"],
+        }
+
+    def _map_frame(
+        self, record: dict[str, Any], transforms: T.TransformList | None
+    ) -> tuple[dict[str, Any], T.TransformList]:
+        frame = {k: v for k, v in record.items() if k != "annotations"}
+        image = utils.read_image(record["file_name"], format=self.image_format)
+        utils.check_image_size(frame, image)
+        aug_input = T.AugInput(image)
+        if transforms is None:
+            transforms = self.augmentations(aug_input)
+        else:
+            aug_input.transform(transforms)
+        frame["image"] = torch.as_tensor(
+            np.ascontiguousarray(aug_input.image.transpose(2, 0, 1))
+        )
+        frame["instances"] = _to_instances(record, transforms, aug_input.image.shape[:2])
+        return frame, transforms
+
+
+def _to_instances(record: dict[str, Any], transforms: T.TransformList, image_size):
+    annotations = [
+        utils.transform_instance_annotations(copy.deepcopy(a), transforms, image_size)
+        for a in record["annotations"]
+    ]
+    instances = utils.annotations_to_instances(annotations, image_size)
+    ids = [a["track_id"] for a in annotations]
+    instances.gt_track_ids = torch.tensor(ids, dtype=torch.int64)
+    return utils.filter_empty_instances(instances)

@@ -1,0 +1,172 @@
+"""PlugTrackRCNN: the stock GeneralizedRCNN and a tracker beside it.
+
+Shape letters: N pairs or frames, P proposals of a frame, B boxes, K foreground classes. Boxes are
+xyxy in pixels of the network's input.
+
+It exists for training the tracker and for video inference; stage one trains the stock class. As a
+subclass it keeps the stock names of parameters, only ``tracker.*`` is new, so that stock
+checkpoints load as they are. The detector is frozen: no gradients, and evaluation mode whatever
+``train()`` is told, so that no buffer moves either. The frame loop is in ``core/tfd.py``.
+"""
+
+import torch
+from detectron2.config import configurable
+from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
+from detectron2.modeling.roi_heads import Res5ROIHeads, StandardROIHeads
+from detectron2.structures import Boxes, ImageList, Instances
+from torch import Tensor, nn
+
+from ..core.detector import FrameFeatures, Proposals, assemble_frames
+from ..core.sampling import sample_regions
+from ..core.tracker import TrackerHead
+from ..errors import UserError
+from .tracker_heads import build_tracker_head
+
+
+@META_ARCH_REGISTRY.register()
+class PlugTrackRCNN(GeneralizedRCNN):
+    """A frozen two-stage detector that offers ``core.detector.VideoDetector``, and a tracker.
+
+    Args:
+        tracker: the tracker head; the only part that trains.
+        region_sampling: keyword arguments of ``core.sampling.sample_regions``.
+        kwargs: those of GeneralizedRCNN.
+    """
+
+    @configurable
+    def __init__(self, *, tracker: TrackerHead, region_sampling: dict, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(self.roi_heads, StandardROIHeads | Res5ROIHeads):
+            raise UserError(
+                f"MODEL.ROI_HEADS.NAME {type(self.roi_heads).__name__}: expected "
+                "StandardROIHeads or Res5ROIHeads, or a subclass of one"
+            )
+        self.requires_grad_(False)
+        self.tracker = tracker
+        self.region_sampling = region_sampling
+        self.num_classes = self.roi_heads.num_classes
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        ret = super().from_config(cfg)
+        keys = cfg.MODEL.PLUGTRACK
+        ret["tracker"] = build_tracker_head(cfg, ret["backbone"].output_shape())
+        ret["region_sampling"] = {
+            "per_object": keys.REGIONS_PER_OBJECT,
+            "limit": keys.REGIONS_LIMIT,
+            "iou_threshold": keys.REGION_IOU_THRESH,
+            "reading": keys.REGION_IOU_TEST,
+        }
+        return ret
+
+    def train(self, mode: bool = True) -> nn.Module:
+        """Put the tracker into training mode; the detector stays in evaluation mode."""
+        super().train(mode)
+        for name, module in self.named_children():
+            if name != "tracker":
+                module.eval()
+        return self
+
+    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
+        """Losses of N pairs in training; N detected frames in evaluation.
+
+        Args:
+            batched_inputs: in training pairs as from ``data.pair_mapper``, ``{"prev", "curr"}``;
+                in evaluation detectron2's dicts of single frames.
+
+        Returns:
+            In training ``loss_track_box`` and ``loss_track_iou``. In evaluation one dict a frame:
+            ``"instances"``, the stock detector's output, and ``"frame"``, the
+            ``core.detector.DetectedFrame`` that the video pipeline takes.
+        """
+        if self.training:
+            return self._tracker_losses(batched_inputs)
+        features = self.extract(batched_inputs)
+        predictions, proposals = self._predict(features)
+        frames = assemble_frames(self, self.tracker, features, self._raw(predictions, proposals))
+        stock = self._stock_output(features, predictions, proposals, batched_inputs)
+        return [{**output, "frame": f} for output, f in zip(stock, frames, strict=True)]
+
+    # ---- core.detector.VideoDetector ---------------------------------------------------------
+
+    def extract(self, frames: list[dict]) -> FrameFeatures:
+        """Backbone features of N frames given as detectron2's dicts."""
+        images = self.preprocess_image(frames)
+        sizes = [tuple(size) for size in images.image_sizes]
+        originals = [
+            (f.get("height", size[0]), f.get("width", size[1]))
+            for f, size in zip(frames, sizes, strict=True)
+        ]
+        return FrameFeatures(self.backbone(images.tensor), sizes, originals)
+
+    def detect(self, features: FrameFeatures) -> list[Proposals]:
+        """RPN and R-CNN on N frames: every proposal's boxes (P, K or 1, 4) and scores (P, K)."""
+        return self._raw(*self._predict(features))
+
+    def classify(self, features: FrameFeatures, boxes: Tensor) -> Tensor:
+        """R-CNN's (B, K) class probabilities of (B, 4) boxes of the one frame of ``features``."""
+        given = Instances(features.image_sizes[0], proposal_boxes=Boxes(boxes))
+        predictions = self._box_predictions(features, [given])
+        return self.roi_heads.box_predictor.predict_probs(predictions, [given])[0][:, :-1]
+
+    # ---- inside ------------------------------------------------------------------------------
+
+    def _predict(self, features: FrameFeatures) -> tuple[tuple[Tensor, Tensor], list[Instances]]:
+        some_map = next(iter(features.maps.values()))
+        # proposal generators look at the sizes of the images only
+        images = ImageList(some_map.new_zeros(len(some_map), 0), features.image_sizes)
+        proposals, _ = self.proposal_generator(images, features.maps, None)
+        return self._box_predictions(features, proposals), proposals
+
+    def _box_predictions(
+        self, features: FrameFeatures, proposals: list[Instances]
+    ) -> tuple[Tensor, Tensor]:
+        """What the box predictor says of proposals: logits and deltas."""
+        heads, boxes = self.roi_heads, [p.proposal_boxes for p in proposals]
+        if isinstance(heads, Res5ROIHeads):
+            maps = [features.maps[name] for name in heads.in_features]
+            return heads.box_predictor(heads._shared_roi_transform(maps, boxes).mean(dim=[2, 3]))
+        maps = [features.maps[name] for name in heads.box_in_features]
+        return heads.box_predictor(heads.box_head(heads.box_pooler(maps, boxes)))
+
+    def _raw(
+        self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]
+    ) -> list[Proposals]:
+        predictor = self.roi_heads.box_predictor
+        boxes = predictor.predict_boxes(predictions, proposals)
+        scores = predictor.predict_probs(predictions, proposals)
+        return [
+            Proposals(b.reshape(len(b), b.shape[1] // 4, 4), s[:, :-1])
+            for b, s in zip(boxes, scores, strict=True)
+        ]
+
+    def _stock_output(self, features, predictions, proposals, batched_inputs) -> list[dict]:
+        """GeneralizedRCNN.inference from predictions already made."""
+        instances, _ = self.roi_heads.box_predictor.inference(predictions, proposals)
+        instances = self.roi_heads.forward_with_given_boxes(features.maps, instances)
+        return self._postprocess(instances, batched_inputs, features.image_sizes)
+
+    def _tracker_losses(self, pairs: list[dict]) -> dict[str, Tensor]:
+        with torch.no_grad():
+            features = self.extract([p["prev"] for p in pairs] + [p["curr"] for p in pairs])
+            maps = self.tracker.tracking_map(features.maps, features.image_sizes)
+            samples = [self._sample(pair) for pair in pairs]
+        boxes, targets, present = zip(*samples, strict=True)
+        deltas, scores = self.tracker(maps[: len(pairs)], maps[len(pairs) :], boxes)
+        return self.tracker.losses(
+            deltas, scores, torch.cat(boxes), torch.cat(targets), torch.cat(present)
+        )
+
+    def _sample(self, pair: dict) -> tuple[Tensor, Tensor, Tensor]:
+        """Regions (R, 4) of a pair, the true boxes (R, 4) to reach, and whether there is one."""
+        prev, curr = (pair[key]["instances"].to(self.device) for key in ("prev", "curr"))
+        regions = sample_regions(prev.gt_boxes.tensor, **self.region_sampling)
+        wanted = prev.gt_track_ids[regions.objects]
+        same = wanted[:, None] == curr.gt_track_ids[None, :]
+        present = same.any(dim=1)
+        targets = torch.zeros_like(regions.boxes)
+        partner = same.float().argmax(dim=1) if len(curr) else wanted
+        targets[present] = curr.gt_boxes.tensor[partner[present]]
+        return regions.boxes, targets, present
+
+

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""The tracker alone: mean IoU with the truth, from true boxes, at several gaps.
+
+    eval_tracker.py --config-file configs/TinyVID/plugtrack_tiny.yaml --dataset tiny_vid_test \\
+        --gaps 1 3 5 9 MODEL.WEIGHTS demo/plugtrack_tiny.pth
+"""
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+from d2_plugtrack.prerequisites import require_detectron2
+
+require_detectron2()
+
+import torch
+from detectron2.data import DatasetCatalog
+from tqdm import tqdm
+
+from d2_plugtrack.data.loaders import build_vid_test_loader
+from d2_plugtrack.errors import exit_on_user_error
+from d2_plugtrack.plugin import load_config, load_model
+from d2_plugtrack.tracker_evaluation import TrackingOverlap, tracking_overlap
+from d2_plugtrack.video_io import ensure_writable, write_json
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    cfg = load_config(args.config_file, args.opts)
+    if args.json:
+        ensure_writable(args.json)
+    loader = build_vid_test_loader(cfg, args.dataset)
+    model = load_model(cfg)
+    truth = {r["image_id"]: r for r in DatasetCatalog.get(args.dataset)}
+    overlaps: dict[int, list[TrackingOverlap]] = defaultdict(list)
+    maps, records = [], []
+    with torch.no_grad():
+        for inputs in tqdm(loader, desc=args.dataset, unit="frame", disable=None):
+            features = model.extract(inputs)
+            maps.append(model.tracker.tracking_map(features.maps, features.image_sizes)[0])
+            records.append(truth[inputs[0]["image_id"]])
+            if inputs[0]["last"]:
+                for gap in args.gaps:
+                    size = features.image_sizes[0]
+                    overlap = tracking_overlap(model.tracker, maps, records, gap, size)
+                    overlaps[gap].append(overlap)
+                maps, records = [], []
+    rows = [summarize(gap, overlaps[gap]) for gap in args.gaps]
+    print(f"{args.dataset}, {cfg.MODEL.WEIGHTS}: mean IoU with the truth")
+    print("| gap | objects | tracked | left where it was |\n|---:|---:|---:|---:|")
+    for row in rows:
+        print(f"| {row['gap']} | {row['objects']} | {row['tracked']:.3f} | {row['unmoved']:.3f} |")
+    if args.json:
+        write_json(args.json, {"dataset": args.dataset, "rows": rows})
+
+
+def summarize(gap: int, overlaps: list[TrackingOverlap]) -> dict:
+    """Means over all objects of all videos."""
+    tracked, unmoved = (torch.cat(parts) for parts in zip(*overlaps, strict=True))
+    return {
+        "gap": gap,
+        "objects": len(tracked),
+        "tracked": float(tracked.mean()),
+        "unmoved": float(unmoved.mean()),
+    }
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument("--dataset", required=True, help="a registered video dataset")
+    parser.add_argument("--gaps", type=int, nargs="+", default=[1, 3, 5, 9], metavar="FRAMES")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    main()
