@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Annotate a video: boxes, classes and track ids, steady over the whole of it.
+
+A video file or a folder of frames in; an H.264 mp4 and a JSON file out.
+
+    video_demo.py --input clip.mp4 --output annotated.mp4 \\
+        --config-file configs/TinyVID/plugtrack_tiny.yaml MODEL.WEIGHTS demo/plugtrack_tiny.pth
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from d2_plugtrack.prerequisites import require_detectron2
+
+require_detectron2()
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from d2_plugtrack.core.rescoring import TrackedObjects
+from d2_plugtrack.errors import UserError, exit_on_user_error
+from d2_plugtrack.plugin import load_config
+from d2_plugtrack.predictor import VideoPredictor
+from d2_plugtrack.video_io import (
+    FrameSource,
+    VideoWriter,
+    ensure_writable,
+    open_frames,
+    write_json,
+)
+from d2_plugtrack.visualization import draw_tracks
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    cfg = load_config(args.config_file, args.opts)
+    source = open_frames(args.input, args.frame_rate)
+    json_path = args.json or args.output.with_suffix(".json")
+    if args.output.exists() and os.path.samefile(args.input, args.output):
+        raise UserError(f"--output {args.output}: is the input; name another file")
+    ensure_writable(args.output, ".mp4")
+    ensure_writable(json_path)
+    predictor = VideoPredictor.from_cfg(cfg)
+    objects, sizes = detect(predictor, source)
+    objects = [confident(o, args.confidence_threshold) for o in objects]
+    write_json(json_path, as_json(args.input, source, predictor.class_names, objects, sizes))
+    draw(source, objects, predictor.class_names, args.output, args.zoom)
+    tracks = {int(i) for o in objects for i in o.track_ids}
+    print(f"{args.output}, {json_path}: {len(objects)} frames, {len(tracks)} tracks")
+
+
+def detect(
+    predictor: VideoPredictor, source: FrameSource
+) -> tuple[list[TrackedObjects], list[tuple[int, int]]]:
+    """Go through the video once: objects and (height, width) of every frame."""
+    sizes = []
+    for frame in tqdm(source, "detecting", source.num_frames, unit="frame", disable=None):
+        predictor.step(frame)
+        sizes.append(frame.shape[:2])
+    return [TrackedObjects(*(t.cpu() for t in o)) for o in predictor.finish()], sizes
+
+
+def confident(objects: TrackedObjects, threshold: float) -> TrackedObjects:
+    """The objects of a frame that score at least ``threshold``."""
+    return TrackedObjects(*(t[objects.scores >= threshold] for t in objects))
+
+
+def as_json(
+    path: Path,
+    source: FrameSource,
+    class_names: list[str],
+    objects: list[TrackedObjects],
+    sizes: list[tuple[int, int]],
+) -> dict:
+    """Boxes are xyxy in pixels of the frame."""
+    frames = [
+        {
+            "frame": index,
+            "height": height,
+            "width": width,
+            "objects": [
+                {"box": box, "class": class_names[label], "score": score, "track_id": track_id}
+                for box, score, label, track_id in zip(*(t.tolist() for t in o), strict=True)
+            ],
+        }
+        for index, (o, (height, width)) in enumerate(zip(objects, sizes, strict=True))
+    ]
+    rate = float(source.frame_rate)
+    return {"video": str(path), "frame_rate": rate, "classes": class_names, "frames": frames}
+
+
+def draw(
+    source: FrameSource,
+    objects: list[TrackedObjects],
+    class_names: list[str],
+    output: Path,
+    zoom: int,
+) -> None:
+    """Go through the video again and write it with its objects, enlarged ``zoom`` times."""
+    with VideoWriter(output, source.frame_rate) as writer:
+        frames = zip(source, objects, strict=True)
+        for frame, o in tqdm(frames, "drawing", len(objects), unit="frame", disable=None):
+            boxes, scores, classes, track_ids = (t.numpy() for t in o)
+            labels = [
+                f"{track_id} {class_names[label]} {score:.2f}"
+                for track_id, label, score in zip(track_ids, classes, scores, strict=True)
+            ]
+            if zoom > 1:
+                frame = cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+            writer.write(draw_tracks(frame, boxes * np.float32(zoom), labels, track_ids))
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument("--input", type=Path, required=True, help="a video or a folder of frames")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.mp4")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="objects; beside the output where not given"
+    )
+    parser.add_argument("--confidence-threshold", type=float, default=0.3, metavar="SCORE")
+    parser.add_argument("--frame-rate", type=float, default=25, help="of a folder of frames")
+    parser.add_argument("--zoom", type=int, default=1, help="enlarge small frames so many times")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    main()

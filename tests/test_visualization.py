@@ -1,0 +1,103 @@
+"""Boxes and labels land where they should, in the colour of their track, on a copy of the frame."""
+
+import numpy as np
+import pytest
+
+from d2_plugtrack.visualization import contact_sheet, draw_tracks
+
+FRAME = np.full((240, 320, 3), 60, np.uint8)
+BOX = np.array([[100.0, 80, 200, 180]])
+
+
+def line_color(image, x=150, y=180):
+    """The colour on the middle of the lower side of BOX, which no label covers."""
+    return tuple(int(value) for value in image[y, x])
+
+
+def test_nothing_to_draw_gives_a_copy():
+    drawn = draw_tracks(FRAME, np.zeros((0, 4)), [], np.zeros(0, int))
+    assert drawn is not FRAME and not np.shares_memory(drawn, FRAME)
+    np.testing.assert_array_equal(drawn, FRAME)
+
+
+def test_input_stays_and_output_has_its_size():
+    frame, box = FRAME.copy(), BOX.copy()
+    drawn = draw_tracks(frame, box, ["car 0.93"], np.array([4]))
+    np.testing.assert_array_equal(frame, FRAME)
+    np.testing.assert_array_equal(box, BOX)
+    assert drawn.shape == FRAME.shape and drawn.dtype == np.uint8
+
+
+def test_box_is_drawn_on_its_sides_and_label_above():
+    drawn = draw_tracks(FRAME, BOX, ["car"], np.array([4]))
+    changed = (drawn != FRAME).any(axis=2)
+    for x, y in [(100, 130), (200, 130), (150, 180)]:
+        assert changed[y, x]
+    assert not changed[90:170, 110:190].any()  # the object stays visible
+    assert not changed[185:].any()
+    assert changed[70:78, 104:110].any()
+
+
+def test_color_follows_the_track_and_not_the_order():
+    first = draw_tracks(FRAME, BOX, ["a"], np.array([7]))
+    boxes = np.concatenate([[[5.0, 200, 40, 230]], BOX])
+    second = draw_tracks(FRAME, boxes, ["b", "a"], np.array([3, 7]))
+    assert line_color(first) == line_color(second)
+    colors = {line_color(draw_tracks(FRAME, BOX, [""], np.array([i]))) for i in range(10)}
+    assert len(colors) == 10
+
+
+def test_no_track_is_gray_and_large_ids_are_drawn():
+    blue, green, red = line_color(draw_tracks(FRAME, BOX, ["a"], np.array([-1])))
+    assert blue == green == red != FRAME[0, 0, 0]
+    assert line_color(draw_tracks(FRAME, BOX, ["a"], np.array([10**9]))) != (60, 60, 60)
+
+
+@pytest.mark.parametrize("size", [(128, 160), (1080, 1920), (20, 20)])
+def test_text_grows_with_the_image(size):
+    height, width = size
+    box = np.array([[0.3 * width, 0.5 * height, 0.5 * width, 0.7 * height]])
+    frame = np.zeros((height, width, 3), np.uint8)
+    with_label = draw_tracks(frame, box, ["bus"], np.array([0])).any(axis=2)
+    label_rows = with_label[: int(0.5 * height) - 3].any(axis=1).sum()
+    assert min(7, height // 4) <= label_rows <= max(12, 0.04 * height)
+
+
+def test_label_at_the_border_stays_inside():
+    corner = np.array([[-30.0, -20, 60, 40], [290, 200, 900, 900]])
+    drawn = draw_tracks(FRAME, corner, ["airplane 0.99", "bicycle 0.42"], np.array([0, 1]))
+    assert (drawn[:20, :80] != 60).any(axis=2).sum() > 500  # not cut off above the image
+    assert (drawn[239, 300] != 60).any() and (drawn[220, 319] != 60).any()
+
+
+def test_boxes_that_are_not_finite_are_left_out():
+    boxes = np.concatenate([[[np.nan, 0, 10, 10]], BOX, [[0, 0, np.inf, 10]]])
+    drawn = draw_tracks(FRAME, boxes, ["x", "car", "y"], np.array([1, 4, 2]))
+    np.testing.assert_array_equal(drawn, draw_tracks(FRAME, BOX, ["car"], np.array([4])))
+
+
+def test_views_and_float32_boxes_are_accepted():
+    drawn = draw_tracks(FRAME[:, ::-1], BOX.astype(np.float32), ["car"], np.array([4]))
+    assert line_color(drawn) != (60, 60, 60)
+
+
+def test_unequal_lengths_are_shown():
+    with pytest.raises(ValueError, match="found 1 boxes, 2 labels, 1 track ids"):
+        draw_tracks(FRAME, BOX, ["a", "b"], np.array([1]))
+
+
+def test_contact_sheet_places_row_by_row():
+    images = [np.full((10, 20, 3), value, np.uint8) for value in (10, 20, 30)]
+    images[1] = images[1][:6, :8]
+    sheet = contact_sheet(images, columns=2, gap=4)
+    assert sheet.shape == (24, 44, 3)
+    assert (sheet[:10, :20] == 10).all() and (sheet[14:, :20] == 30).all()
+    assert (sheet[:6, 24:32] == 20).all()
+    assert (sheet[14:, 20:] == 255).all() and (sheet[6:14, 24:] == 255).all()
+
+
+def test_contact_sheet_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="found 0 and 2"):
+        contact_sheet([], 2)
+    with pytest.raises(ValueError, match="found 1 and 0"):
+        contact_sheet([FRAME], 0)
