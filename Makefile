@@ -16,6 +16,9 @@ DETECTRON2 ?= git+https://github.com/facebookresearch/detectron2.git@02b5c4e295e
 SEED ?= 0
 OUTPUT ?= output/train_tiny
 
+TINY := configs/TinyVID
+DEMO := output/demo
+
 PY := $(if $(VENV),$(VENV)/bin/python,$(PYTHON))
 
 # Scripts find the package also where it is not installed.
@@ -29,18 +32,20 @@ HAS_DETECTRON2 := $(RUN) -c 'import d2_plugtrack.prerequisites as p; p.require_d
 help:  ## list the targets
 	@echo "Usage: make TARGET [VARIABLE=value ...]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' Makefile
-	@echo "The first run fills .venv: 5.5 GB. Variables: the head of the Makefile."
+	@echo "The first run fills .venv: about 6 GB. Variables: the head of the Makefile."
 
 install: environment detectron2  ## fill the virtual environment, and no more
 	@$(HAS_DETECTRON2)
 
-demo: environment detectron2  ## track objects in synthetic videos with the published tiny weights
+demo: environment detectron2  ## annotate a clip and print the ablation, with the shipped weights
 	@$(HAS_DETECTRON2)
-	$(RUN) datasets/prepare_tiny_vid.py --output output/demo/tiny_vid --splits test --videos 8
-	$(RUN) demo/video_demo.py --config-file configs/TinyVID/plugtrack_tiny.yaml \
-		--input output/demo/tiny_vid --output output/demo/videos
-	DETECTRON2_DATASETS=output/demo $(RUN) tools/ablation.py \
-		--config-file configs/TinyVID/plugtrack_tiny.yaml --output output/demo/ablation
+	$(RUN) datasets/prepare_tiny_vid.py --output $(DEMO)/tiny_vid --splits test --videos 8
+	$(RUN) demo/video_demo.py --config-file $(TINY)/plugtrack_tiny.yaml \
+		--input $(DEMO)/tiny_vid/Data/VID/test/tiny_test_00000 --frame-rate 10 --zoom 4 \
+		--output $(DEMO)/clip.mp4 MODEL.WEIGHTS demo/plugtrack_tiny.pth
+	DETECTRON2_DATASETS=$(DEMO) $(RUN) tools/ablation.py \
+		--config-file $(TINY)/plugtrack_tiny.yaml --dataset tiny_vid_test \
+		--json $(DEMO)/ablation.json MODEL.WEIGHTS demo/plugtrack_tiny.pth
 
 test: environment detectron2  ## run the tests; without detectron2, those that do not need it
 	$(RUN) -m pytest
@@ -52,10 +57,10 @@ train-tiny: environment detectron2  ## train on synthetic videos; SEED=0 OUTPUT=
 	@$(HAS_DETECTRON2)
 	$(RUN) datasets/prepare_tiny_vid.py --output "$(OUTPUT)/tiny_vid" --seed $(SEED)
 	DETECTRON2_DATASETS="$(OUTPUT)" $(RUN) train_net.py \
-		--config-file configs/TinyVID/detector_tiny.yaml \
+		--config-file $(TINY)/detector_tiny.yaml \
 		SEED $(SEED) OUTPUT_DIR "$(OUTPUT)/detector"
 	DETECTRON2_DATASETS="$(OUTPUT)" $(RUN) train_net.py \
-		--config-file configs/TinyVID/plugtrack_tiny.yaml \
+		--config-file $(TINY)/plugtrack_tiny.yaml \
 		MODEL.WEIGHTS "$(OUTPUT)/detector/model_final.pth" \
 		SEED $(SEED) OUTPUT_DIR "$(OUTPUT)/tracker"
 	$(RUN) tools/publish_weights.py "$(OUTPUT)/tracker/model_final.pth" "$(OUTPUT)/model_final.pth"
@@ -92,7 +97,7 @@ detectron2: $(DETECTRON2_STAMP)
 $(ENVIRONMENT_STAMP): requirements.txt setup.py
 	$(call check_python,$(or $(wildcard $(PY)),$(PYTHON)))
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
-	@echo "Installing requirements.txt into $(VENV): 5.5 GB, about 3 minutes and the downloads"
+	@echo "Installing requirements.txt into $(VENV): about 6 GB, 3 minutes and the downloads"
 	@$(PIP_INSTALL) -qq $$(grep -E '^(ninja|setuptools|wheel)==' requirements.txt)
 	@$(PIP_INSTALL) -qq -r requirements.txt -e .
 	@touch $@

@@ -6,6 +6,7 @@ Any yacs node with the keys of ``config.py`` will do; detectron2 is not needed.
 from .core.rescoring import Rescoring
 from .core.tfd import VideoPipeline
 from .core.tracker import TrackerHead
+from .core.vid_metrics import PROTOCOLS
 from .core.video_evaluation import DetectionLimits, VideoRun
 from .errors import UserError
 
@@ -50,5 +51,9 @@ def build_rescoring(cfg) -> Rescoring:
 
 def build_video_run(cfg, tracker: TrackerHead | None) -> VideoRun:
     """Pipeline, re-scoring and the limits of ``TEST.VID`` together."""
+    if cfg.TEST.VID.PROTOCOL not in PROTOCOLS:
+        raise UserError(
+            f"TEST.VID.PROTOCOL {cfg.TEST.VID.PROTOCOL}: expected one of {', '.join(PROTOCOLS)}"
+        )
     limits = DetectionLimits(cfg.TEST.VID.SCORE_FLOOR, cfg.TEST.VID.DETECTIONS_PER_FRAME)
     return VideoRun(build_pipeline(cfg, tracker), build_rescoring(cfg), limits)

@@ -15,7 +15,7 @@ class UserError(ValueError):
 
 
 def exit_on_user_error(main: Callable[..., object]) -> Callable[..., object]:
-    """Wrap a command's ``main``: a :class:`UserError` becomes one line on stderr and exit code 2."""
+    """Wrap a command's ``main``: a :class:`UserError` becomes a line on stderr and exit code 2."""
 
     @functools.wraps(main)
     def guarded(*args, **kwargs):

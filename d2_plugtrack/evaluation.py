@@ -1,5 +1,9 @@
 """VIDEvaluator: drives a pipeline over whole videos as frames arrive, then calls ``core``."""
 
+from .prerequisites import require_detectron2
+
+require_detectron2()
+
 import logging
 from typing import Any
 

@@ -64,12 +64,14 @@ class VideoPredictor:
     def from_cfg(cls, cfg: CfgNode) -> "VideoPredictor":
         """The predictor that a config describes, with ``MODEL.WEIGHTS`` loaded.
 
-        Class names are those of the first of ``DATASETS.TEST``, or the labels' numbers.
+        Class names are those of the first of ``DATASETS.TEST``, where it has as many classes as
+        the model, or else the labels' numbers.
         """
         model = load_model(cfg)
         names = [str(label) for label in range(model.num_classes)]
         if cfg.DATASETS.TEST:
-            names = MetadataCatalog.get(cfg.DATASETS.TEST[0]).get("thing_classes", names)
+            known = MetadataCatalog.get(cfg.DATASETS.TEST[0]).get("thing_classes", [])
+            names = known if len(known) == len(names) else names
         size = cfg.INPUT.MIN_SIZE_TEST
         return cls(
             model,
@@ -90,12 +92,9 @@ class VideoPredictor:
         """Take the next (H, W, 3) uint8 BGR frame; what is known of it before re-scoring.
 
         Raises:
-            ValueError: an array of another shape or type.
+            ValueError: no array, or one of another shape or type or without pixels.
         """
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-            raise ValueError(
-                f"frame: expected (H, W, 3) uint8, got {frame.shape} of {frame.dtype}"
-            )
+        _check_frame(frame)
         image = frame[:, :, ::-1] if self.image_format == "RGB" else frame
         image = self.resize.get_transform(image).apply_image(image)
         tensor = torch.as_tensor(np.ascontiguousarray(image.transpose(2, 0, 1)))
@@ -110,3 +109,11 @@ class VideoPredictor:
         results = self._results
         self.reset()
         return tracked_objects(results, rescore_video(results, self.rescoring))
+
+
+def _check_frame(frame: np.ndarray) -> None:
+    if not isinstance(frame, np.ndarray):
+        raise ValueError(f"frame: expected an array (H, W, 3) of uint8, got {type(frame).__name__}")
+    is_image = frame.ndim == 3 and frame.shape[2] == 3 and frame.size > 0
+    if not is_image or frame.dtype != np.uint8:
+        raise ValueError(f"frame: expected (H, W, 3) uint8, got {frame.shape} of {frame.dtype}")

@@ -42,7 +42,7 @@ def tracking_overlap(
         All objects of all pairs in a row; empty where the video is too short.
     """
     parts = [
-        _pair_overlap(tracker, maps[t : t + gap + 1 : gap], records[t : t + gap + 1 : gap], image_size)
+        _pair_overlap(tracker, maps[t::gap][:2], records[t::gap][:2], image_size)
         for t in range(len(records) - gap)
     ]
     empty = torch.zeros(0)
@@ -53,7 +53,10 @@ def _pair_overlap(tracker, maps, records, image_size: Size) -> tuple[Tensor, Ten
     prev, curr = ({a["track_id"]: a["bbox"] for a in r["annotations"]} for r in records)
     both = [i for i in prev if i in curr]
     original = records[0]["height"], records[0]["width"]
-    start, truth = (maps[0].new_tensor([b[i] for i in both]).reshape(-1, 4) for b in (prev, curr))
+    start, truth = (
+        torch.tensor([b[i] for i in both], dtype=torch.float32).reshape(-1, 4).to(maps[0].device)
+        for b in (prev, curr)
+    )
     tracked = tracker.track(*maps, scale_boxes(start, original, image_size), image_size).boxes
     tracked = scale_boxes(tracked, image_size, original)
     return aligned_iou(tracked, truth).cpu(), aligned_iou(start, truth).cpu()

@@ -66,7 +66,10 @@ def expand_boxes(boxes: Tensor, factor: float) -> Tensor:
 
 
 def clip_boxes(boxes: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """(..., 4) boxes cut at the borders of an image of ``(height, width)``; NaN becomes 0."""
+    """(..., 4) boxes cut at the borders of an image of ``(height, width)``.
+
+    NaN becomes 0, infinity the border.
+    """
     return clip_boxes_to_image(torch.nan_to_num(boxes), image_size)
 
 
@@ -81,17 +84,16 @@ def scale_boxes(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, i
 
 
 def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """IoU of (A, 4) with (B, 4) boxes as (A, B); 0, not NaN, where both boxes have no area."""
+    """IoU of (A, 4) with (B, 4) boxes as (A, B); 0, not NaN, where neither box has area."""
     return torch.nan_to_num(box_iou(boxes, others))
 
 
 def aligned_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """IoU of each of (R, 4) boxes with its partner in (R, 4) as (R,); 0 where none has area."""
-    corners = torch.maximum(boxes[:, :2], others[:, :2]), torch.minimum(boxes[:, 2:], others[:, 2:])
-    intersection = (corners[1] - corners[0]).clamp(min=0).prod(dim=1)
+    """IoU of each of (R, 4) boxes with its partner in (R, 4) as (R,); 0 where neither has area."""
+    low, high = torch.maximum(boxes, others)[:, :2], torch.minimum(boxes, others)[:, 2:]
+    intersection = (high - low).clamp(min=0).prod(dim=1)
     areas = [(b[:, 2:] - b[:, :2]).clamp(min=0).prod(dim=1) for b in (boxes, others)]
-    union = areas[0] + areas[1] - intersection
-    return torch.where(union > 0, intersection / union.clamp(min=1e-12), 0.0)
+    return torch.nan_to_num(intersection / (areas[0] + areas[1] - intersection))
 
 
 def has_area(boxes: Tensor, min_side: float) -> Tensor:

@@ -129,7 +129,7 @@ def per_class_detections(
     best = scores[rows, classes]
     keep = batched_nms(boxes, best, classes, nms_threshold)[:limit]
     one_class = scores.new_zeros((len(keep), scores.shape[1]))
-    one_class[torch.arange(len(keep)), classes[keep]] = best[keep]
+    one_class[torch.arange(len(keep), device=keep.device), classes[keep]] = best[keep]
     return boxes[keep], one_class
 
 
@@ -149,7 +149,8 @@ def best_class_detections(
     if scores.numel() == 0:
         return boxes.new_zeros((0, 4)), scores.new_zeros(0)
     best, classes = scores.max(dim=1)
-    boxes = boxes[torch.arange(len(boxes)), classes if boxes.shape[1] > 1 else 0]
+    rows = torch.arange(len(boxes), device=boxes.device)
+    boxes = boxes[rows, classes if boxes.shape[1] > 1 else 0]
     candidates = best > score_threshold
     boxes, best = boxes[candidates], best[candidates]
     keep = nms(boxes, best, nms_threshold)

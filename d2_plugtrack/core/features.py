@@ -48,8 +48,9 @@ def zero_outside_images(
         stride: pixels per cell.
     """
     height, width = features.shape[-2:]
-    rows = features.new_tensor([math.ceil(h / stride) for h, _ in image_sizes])
-    columns = features.new_tensor([math.ceil(w / stride) for _, w in image_sizes])
-    inside_rows = torch.arange(height, device=features.device)[None] < rows[:, None]
-    inside_columns = torch.arange(width, device=features.device)[None] < columns[:, None]
-    return features * (inside_rows[:, None, :, None] & inside_columns[:, None, None, :])
+    cells = [(math.ceil(h / stride), math.ceil(w / stride)) for h, w in image_sizes]
+    rows, columns = torch.tensor(cells, device=features.device).reshape(-1, 2, 1).unbind(1)
+    beyond_rows = torch.arange(height, device=features.device) >= rows
+    beyond_columns = torch.arange(width, device=features.device) >= columns
+    beyond = beyond_rows[:, None, :, None] | beyond_columns[:, None, None, :]
+    return features.masked_fill(beyond, 0.0)

@@ -62,7 +62,9 @@ def sample_regions(
         ``limit`` is a cap and not a count.
     """
     if reading not in ("at_least", "below"):
-        raise ValueError(f"reading of the IoU test: expected 'at_least' or 'below', got {reading!r}")
+        raise ValueError(
+            f"reading of the IoU test: expected 'at_least' or 'below', got {reading!r}"
+        )
     if len(gt_boxes) == 0:
         return Regions(gt_boxes.new_zeros((0, 4)), gt_boxes.new_zeros(0, dtype=torch.int64))
     candidates = jitter_boxes(gt_boxes, per_object, generator)
@@ -82,9 +84,8 @@ def _following_best_object(
     best, objects = pairwise_iou(boxes, gt_boxes).max(dim=1)
     own = torch.arange(len(gt_boxes), device=boxes.device)
     objects[: len(gt_boxes)] = own  # a true box follows itself, also where two objects coincide
-    passing = best >= iou_threshold
-    passing[: len(gt_boxes)] = True
-    chosen = _draw(passing.nonzero().squeeze(1), limit, generator)
+    # true boxes pass too, except those without area, from which nothing can be regressed
+    chosen = _draw((best >= iou_threshold).nonzero().squeeze(1), limit, generator)
     return Regions(boxes[chosen], objects[chosen])
 
 

@@ -50,8 +50,10 @@ def merge_tracking_first(
     new = torch.arange(len(detected), device=detected.device)
     if len(tracked):
         new = new[(pairwise_iou(detected, tracked) < merge_iou).all(dim=1)]
-    # nms() drops what is above its threshold; here equality drops too
-    keep = nms(detected[new], detected_scores[new], math.nextafter(merge_iou, 0.0))
+    # nms() drops what is above its threshold; here equality, in the boxes' own precision, drops too
+    threshold = torch.tensor(merge_iou, dtype=detected.dtype)
+    below = torch.nextafter(threshold, torch.zeros_like(threshold)).item()
+    keep = nms(detected[new], detected_scores[new], below)
     return new[keep]
 
 
@@ -127,6 +129,8 @@ class VideoPipeline:
             limit=self.max_boxes,
         )
         boxes = scale_boxes(boxes, frame.image_size, frame.original_size)
+        filled = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)  # as detectron2's detector_postprocess
+        boxes, scores = boxes[filled], scores[filled]
         nothing = torch.full((len(boxes),), math.nan, device=boxes.device)
         source = torch.full((len(boxes),), -1, device=boxes.device)
         return FrameResult(

@@ -114,13 +114,20 @@ class TrackerHead(nn.Module):
             boxes: N tensors of (R_i, 4) boxes in the previous frames, R of them in all.
 
         Returns:
-            (R, 4) deltas and (R,) IoU scores in [0, 1], in the order of the boxes.
+            (R, 4) deltas and (R,) IoU scores in [0, 1], in the order of the boxes; in float32
+            even under autocast, because responses overflow float16.
         """
-        boxes = [self._bound(b, prev_maps) for b in boxes]
         if sum(map(len, boxes)) == 0:
             # a zero that knows every parameter, so that a step without regions is a step
             zero = sum(p.sum() for p in self.parameters()) * 0.0
-            return prev_maps.new_zeros((0, 4)) + zero, prev_maps.new_zeros(0) + zero
+            return zero.new_zeros((0, 4)) + zero, zero.new_zeros(0) + zero
+        with torch.autocast(prev_maps.device.type, enabled=False):
+            return self._regress(prev_maps.float(), curr_maps.float(), boxes)
+
+    def _regress(
+        self, prev_maps: Tensor, curr_maps: Tensor, boxes: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        boxes = [self._bound(b, prev_maps) for b in boxes]
         template = self._pool(prev_maps, boxes, self.template_size)
         windows = [expand_boxes(b, self.search_factor) for b in boxes]
         search = self._pool(curr_maps, windows, self.search_factor * self.template_size)
@@ -129,16 +136,19 @@ class TrackerHead(nn.Module):
         return self.box_branch(shared), self.iou_branch(shared).squeeze(1).sigmoid()
 
     def _bound(self, boxes: Tensor, maps: Tensor) -> Tensor:
-        """Finite boxes at most one map beyond the map: further off there are only zeros."""
-        height, width = (size * self.stride for size in maps.shape[-2:])
-        x, y = torch.nan_to_num(boxes)[:, 0::2], torch.nan_to_num(boxes)[:, 1::2]
-        x, y = x.clamp(-width, 2 * width), y.clamp(-height, 2 * height)
-        return torch.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], dim=1)
+        """Finite boxes at most one map beyond the map: further off there are only zeros.
 
-    def _pool(self, maps: Tensor, boxes: Sequence[Tensor], size: int) -> Tensor:
+        Where NaN became 0 corners may be the wrong way round, which RoIAlign would crash on.
+        """
+        height, width = maps.shape[-2:]
+        size = self.stride * maps.new_tensor([width, height])
+        corners = torch.nan_to_num(boxes.to(maps.dtype)).reshape(-1, 2, 2).clamp(-size, 2 * size)
+        return corners.sort(dim=1).values.flatten(1)
+
+    def _pool(self, maps: Tensor, boxes: list[Tensor], size: int) -> Tensor:
         return roi_align(
             maps,
-            [b.to(maps.dtype) for b in boxes],
+            boxes,
             output_size=size,
             spatial_scale=1.0 / self.stride,
             sampling_ratio=0,  # adaptive: a bin averages all its samples
@@ -154,8 +164,8 @@ class TrackerHead(nn.Module):
             prev_map, curr_map: (C, H, W) tracking maps of the two frames.
         """
         deltas, scores = self(prev_map[None], curr_map[None], [boxes])
-        moved = decode_boxes(deltas.float(), boxes, self.box_weights)
-        return Tracked(clip_boxes(moved, image_size), scores.float())
+        moved = decode_boxes(deltas, boxes, self.box_weights)
+        return Tracked(clip_boxes(moved, image_size), scores)
 
     def losses(
         self, deltas: Tensor, scores: Tensor, boxes: Tensor, targets: Tensor, present: Tensor

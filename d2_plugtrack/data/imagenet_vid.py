@@ -18,7 +18,7 @@ with detectron2 is in ``plugin.py``, drawing pairs in ``pair_mapper.py``.
 
 import os
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, TypeVar
 
@@ -56,9 +56,20 @@ VID_CLASSES: dict[str, str] = {  # in the community's, alphabetical, order
 def load_vid_videos(root: StrPath, video_list: StrPath, classes: Mapping[str, str]) -> list[Record]:
     """Every frame of the videos of a list as in ``VID_val_videos.txt``, in order."""
     base = _checked_root(root, "VID")
-    videos = read_video_list(video_list)
-    frames = [(video, number, length) for video, length in videos for number in range(length)]
-    return _load_frames(base, frames, classes)
+    return _load_frames(base, _every_frame(read_video_list(video_list)), classes)
+
+
+def load_sampled_videos(
+    root: StrPath, frame_list: StrPath, classes: Mapping[str, str]
+) -> list[Record]:
+    """Every frame of the videos that a list as in ``VID_train_15frames.txt`` samples, in order."""
+    base = _checked_root(root, "VID")
+    videos = {video: length for video, _, length in read_frame_list(frame_list)}
+    return _load_frames(base, _every_frame(videos.items()), classes)
+
+
+def _every_frame(videos: Iterable[tuple[str, int]]) -> list[tuple[str, int, int]]:
+    return [(video, number, length) for video, length in videos for number in range(length)]
 
 
 def load_vid_frames(root: StrPath, frame_list: StrPath, classes: Mapping[str, str]) -> list[Record]:

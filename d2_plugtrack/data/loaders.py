@@ -1,11 +1,16 @@
 """detectron2 data loaders: pairs of frames for training, whole videos for evaluation."""
 
-from collections.abc import Sequence
+from ..prerequisites import require_detectron2
+
+require_detectron2()
+
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from detectron2.data import (
     DatasetCatalog,
     DatasetMapper,
+    MetadataCatalog,
     build_detection_test_loader,
     build_detection_train_loader,
 )
@@ -18,8 +23,32 @@ from .pair_mapper import PairMapper
 from .samplers import VideoSampler
 
 
+def check_registered(names: Iterable[str]) -> None:
+    """Refuse names that are not in DatasetCatalog, with a list of the video datasets that are.
+
+    Raises:
+        UserError: on the first such name.
+    """
+    for name in names:
+        if name not in DatasetCatalog:
+            known = [n for n in DatasetCatalog.list() if is_video_dataset(n)]
+            raise UserError(
+                f"dataset {name}: not registered; the video datasets are {', '.join(known)}"
+            )
+
+
+def is_video_dataset(name: str) -> bool:
+    """Whether a registered dataset is one for :class:`VIDEvaluator`, by its ``evaluator_type``."""
+    return MetadataCatalog.get(name).get("evaluator_type") == "vid"
+
+
 def build_pair_train_loader(cfg) -> DataLoader:
-    """Pairs from the videos of ``DATASETS.TRAIN``; a video is drawn, then a pair of its frames."""
+    """Pairs from the videos of ``DATASETS.TRAIN``; a video is drawn, then a pair of its frames.
+
+    Raises:
+        UserError: a dataset that is not registered, holds stills, or has no objects.
+    """
+    check_registered(cfg.DATASETS.TRAIN)
     records = [r for name in cfg.DATASETS.TRAIN for r in DatasetCatalog.get(name)]
     if any("video_id" not in r for r in records):
         raise UserError(f"DATASETS.TRAIN {list(cfg.DATASETS.TRAIN)}: pairs need videos, not stills")
@@ -39,7 +68,21 @@ def mark_last_frames(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def build_vid_test_loader(cfg, dataset_name: str, batch_size: int = 1) -> DataLoader:
-    """Frames of whole videos in order, each with ``video_id``, ``frame_index`` and ``last``."""
+    """Frames of whole videos in order, each with ``video_id``, ``frame_index`` and ``last``.
+
+    Raises:
+        UserError: a dataset that is not registered, is not one of videos, or does not have as
+            many classes as the detector.
+    """
+    check_registered([dataset_name])
+    if not is_video_dataset(dataset_name):
+        raise UserError(f"dataset {dataset_name}: expected videos (evaluator_type vid)")
+    classes = MetadataCatalog.get(dataset_name).get("thing_classes", [])
+    if len(classes) != cfg.MODEL.ROI_HEADS.NUM_CLASSES:
+        raise UserError(
+            f"MODEL.ROI_HEADS.NUM_CLASSES {cfg.MODEL.ROI_HEADS.NUM_CLASSES}: "
+            f"dataset {dataset_name} has {len(classes)} classes"
+        )
     records = mark_last_frames(DatasetCatalog.get(dataset_name))
     return build_detection_test_loader(
         records,

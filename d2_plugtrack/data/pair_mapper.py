@@ -6,6 +6,10 @@ detectron2's, with an image and ``instances`` whose ``gt_track_ids`` match objec
 video of one frame gives that frame twice (gap 0); an object may be in one frame only.
 """
 
+from ..prerequisites import require_detectron2
+
+require_detectron2()
+
 import copy
 from typing import Any
 
@@ -14,6 +18,10 @@ import torch
 from detectron2.config import configurable
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
+
+from ..errors import UserError
+
+MAX_DRAWS = 20  # of a pair whose first frame has an object
 
 
 def draw_pair(
@@ -36,7 +44,10 @@ def draw_pair(
 
 
 class PairMapper:
-    """Maps a video to a training pair, or to None (draw again) where ``prev`` has no objects.
+    """Maps a video to a training pair whose ``prev`` has objects.
+
+    Pairs are drawn from the video until one is found, at most ``MAX_DRAWS`` times; then, or where
+    the augmentations leave no object, the result is None, and detectron2 takes another video.
 
     Args:
         augmentations: one draw of them is applied to both frames.
@@ -54,6 +65,11 @@ class PairMapper:
         max_gap: int,
         reverse_prob: float,
     ):
+        if not 0 <= min_gap <= max_gap:
+            raise UserError(
+                f"INPUT.PAIR.MIN_GAP {min_gap} and MAX_GAP {max_gap}: expected 0 <= MIN_GAP <= "
+                "MAX_GAP"
+            )
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
         self.drawing = {"min_gap": min_gap, "max_gap": max_gap, "reverse_prob": reverse_prob}
@@ -70,8 +86,15 @@ class PairMapper:
 
     def __call__(self, video: dict[str, Any]) -> dict[str, Any] | None:
         frames = video["frames"]
-        # numpy's global state is what detectron2 seeds in its loader workers
-        prev, curr = draw_pair(len(frames), **self.drawing, rng=np.random)
+        # Not by returning None each time: detectron2 sets a video aside for every None, and fails
+        # when none is left, which a handful of videos with empty frames soon reaches.
+        for _ in range(MAX_DRAWS):
+            # numpy's global state is what detectron2 seeds in its loader workers
+            prev, curr = draw_pair(len(frames), **self.drawing, rng=np.random)
+            if frames[prev]["annotations"]:
+                break
+        else:
+            return None
         prev_input, transforms = self._map_frame(frames[prev], None)
         if len(prev_input["instances"]) == 0:
             return None
@@ -96,9 +119,7 @@ class PairMapper:
             transforms = self.augmentations(aug_input)
         else:
             aug_input.transform(transforms)
-        frame["image"] = torch.as_tensor(
-            np.ascontiguousarray(aug_input.image.transpose(2, 0, 1))
-        )
+        frame["image"] = torch.as_tensor(np.ascontiguousarray(aug_input.image.transpose(2, 0, 1)))
         frame["instances"] = _to_instances(record, transforms, aug_input.image.shape[:2])
         return frame, transforms
 

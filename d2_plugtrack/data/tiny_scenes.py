@@ -18,8 +18,8 @@ WIDTH, HEIGHT = 160, 128
 SHAPES = ("disk", "square", "triangle", "star")
 TEXTURES = ("striped", "dotted")
 SIZES = (24.0, 46.0)  # pixels, of the circle around an object before it is squashed
-DIFFICULTY_LENGTHS, DIFFICULTY_REST = (4, 10), 6  # frames of fading, defocus and so on
-BURST_LENGTHS, BURST_REST = (3, 6), 16  # frames of fast motion
+DIFFICULTY_LENGTHS, DIFFICULTY_REST = (4, 9), 18  # frames of fading, defocus and so on
+BURST_LENGTHS, BURST_REST = (2, 4), 28  # frames of fast motion
 MIN_VISIBLE = 0.3  # share of a box inside the image under which the object counts as gone
 _SPRITE = 64  # pixels; side of the canvas an object is drawn on before it is warped
 
@@ -67,7 +67,7 @@ def make_background(rng: np.random.Generator, height: int, width: int) -> np.nda
         points = center + rng.normal(size=(rng.integers(3, 7), 2)) * rng.uniform(4, 14)
         patch = image.copy()
         cv2.fillPoly(patch, [points.astype(np.int32)], rng.random(3).tolist())
-        image = cv2.addWeighted(patch, 0.6, image, 0.4, 0)
+        image = cv2.addWeighted(patch, 0.5, image, 0.5, 0)
     return np.clip(image, 0, 1)
 
 
@@ -129,7 +129,7 @@ def _walk(rng: np.random.Generator, num_frames: int, size: float, crossing: bool
         edge = rng.integers(4)
         position[edge % 2] = -0.3 * size if edge < 2 else limits[edge % 2] + 0.3 * size
         direction = np.arctan2(*(limits * rng.uniform(0.3, 0.7, 2) - position)[::-1])
-    slow = rng.uniform(0.02, 0.14)
+    slow = rng.uniform(0.01, 0.07)
     burst = _episodes(rng, num_frames, 1, BURST_LENGTHS, rest=BURST_REST)[0] > 0
     fast = rng.uniform(0.4, 0.85)
     path = np.empty((num_frames, 2))
@@ -167,9 +167,9 @@ def make_track(rng: np.random.Generator, num_frames: int) -> Track:
         sizes=size * breath,
         angles=rng.uniform(-0.4, 0.4) + np.cumsum(turn),
         squash=1 - rng.uniform(0.35, 0.55) * squashing,
-        opacity=1 - rng.uniform(0.6, 0.8) * fading,
-        defocus=rng.uniform(2.5, 5.0) * defocus,
-        smear=np.full(num_frames, rng.uniform(0.4, 0.9)),
+        opacity=1 - rng.uniform(0.5, 0.75) * fading,
+        defocus=rng.uniform(2.0, 4.0) * defocus,
+        smear=np.full(num_frames, rng.uniform(0.3, 0.7)),
         occlusion=rng.uniform(0.35, 0.6) * covering,
         occluder_side=np.full(num_frames, rng.uniform(0, 2 * np.pi)),
     )

@@ -8,7 +8,7 @@ Every video and still has a random generator of its own, seeded by (seed, split,
 can be made alone, or only its first videos, and comes out the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -30,7 +30,7 @@ FRAMES_PER_VIDEO = 15  # of the list that stage one trains on
 
 
 def write_tiny_vid(
-    root: Path, seed: int, splits: Iterable[str] = tuple(SPLITS), num_videos: int | None = None
+    root: Path, seed: int, splits: Sequence[str] = tuple(SPLITS), num_videos: int | None = None
 ) -> None:
     """Make the set, or some of its splits, under ``root``.
 
@@ -41,12 +41,18 @@ def write_tiny_vid(
         num_videos: only the first so many videos of each split; all where None.
 
     Raises:
-        UserError: a split that does not exist, or a place that cannot be written.
+        UserError: a split that does not exist, a negative seed, less than one video, or a place
+            that cannot be written.
     """
+    for split in splits:
+        if split not in SPLITS:
+            raise UserError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+    if seed < 0:
+        raise UserError(f"seed {seed}: expected 0 or more")
+    if num_videos is not None and num_videos < 1:
+        raise UserError(f"{num_videos} videos: expected at least 1")
     try:
         for split in splits:
-            if split not in SPLITS:
-                raise UserError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
             _write_videos(root, seed, split, num_videos)
         if "train" in splits:
             _write_stills(root, seed, NUM_STILLS if num_videos is None else 10 * num_videos)
@@ -67,12 +73,13 @@ def _write_videos(root: Path, seed: int, split: str, num_videos: int | None) -> 
         rng = _generator(seed, split_number, i)
         for t, (image, objects) in enumerate(render_video(rng, num_frames)):
             _write_image(root, f"VID/{video}/{t:06d}", image, objects, with_tracks=True)
-    rows = [f"{v} {i * num_frames + 1} 0 {num_frames}" for i, v in enumerate(videos)]
-    _write_list(root, f"VID_{split}_videos.txt", rows)
     if split == "train":
         frames = sample_evenly(num_frames, FRAMES_PER_VIDEO)
         rows = [f"{v} 1 {t} {num_frames}" for v in videos for t in frames]
         _write_list(root, "VID_train_15frames.txt", rows)
+    else:
+        rows = [f"{v} {i * num_frames + 1} 0 {num_frames}" for i, v in enumerate(videos)]
+        _write_list(root, f"VID_{split}_videos.txt", rows)
 
 
 def _write_stills(root: Path, seed: int, count: int) -> None:

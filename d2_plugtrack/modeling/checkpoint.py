@@ -1,6 +1,15 @@
-"""Loading weights into a PlugTrackRCNN: a detector key missing or misshapen is refused."""
+"""Loading weights into a PlugTrackRCNN: a detector key missing or misshapen is refused.
+
+A refused file leaves the model as it was.
+"""
+
+from ..prerequisites import require_detectron2
+
+require_detectron2()
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
@@ -18,19 +27,26 @@ def load_weights(model: nn.Module, path: str, *, tracker_required: bool) -> None
 
     Raises:
         UserError: no path, no such file, a file that is no checkpoint, or one of another
-            architecture; some of the keys are named.
+            architecture; the first of the keys is named.
     """
     if not path:
         raise UserError("MODEL.WEIGHTS is empty: expected the path of a checkpoint")
-    if "://" not in path and not os.path.isfile(path):
+    if "://" not in path and not os.path.isfile(path.split("?")[0]):
         raise UserError(f"MODEL.WEIGHTS {path}: no such file")
-    try:
+    with unreadable_weights(f"MODEL.WEIGHTS {path}"):
         _StrictCheckpointer(model, tracker_required).load(path)
+
+
+@contextmanager
+def unreadable_weights(source: str) -> Iterator[None]:
+    """Whatever loading a file that is no checkpoint raises, as a UserError about ``source``."""
+    try:
+        yield
     except UserError as error:
-        raise UserError(f"MODEL.WEIGHTS {path}: {error}") from None
-    except Exception as error:  # whatever unpickling a file that is no checkpoint raises
+        raise UserError(f"{source}: {error}") from None
+    except Exception as error:  # unpickling a stranger's bytes can raise anything
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"MODEL.WEIGHTS {path}: not a checkpoint: {reason}") from error
+        raise UserError(f"{source}: not a checkpoint that can be loaded: {reason}") from error
 
 
 class _StrictCheckpointer(DetectionCheckpointer):
@@ -39,7 +55,16 @@ class _StrictCheckpointer(DetectionCheckpointer):
         self.tracker_required = tracker_required
 
     def _load_model(self, checkpoint):
-        incompatible = super()._load_model(checkpoint)
+        before = {key: value.clone() for key, value in self.model.state_dict().items()}
+        try:
+            incompatible = super()._load_model(checkpoint)
+            self._refuse(incompatible)
+        except Exception:
+            self.model.load_state_dict(before)
+            raise
+        return incompatible
+
+    def _refuse(self, incompatible) -> None:
         shapes = [key for key, *_ in incompatible.incorrect_shapes]
         missing = [
             key
@@ -53,4 +78,3 @@ class _StrictCheckpointer(DetectionCheckpointer):
         ]
         if problems:
             raise UserError(f"not weights of this architecture: {'; '.join(problems)}")
-        return incompatible

@@ -9,15 +9,21 @@ checkpoints load as they are. The detector is frozen: no gradients, and evaluati
 ``train()`` is told, so that no buffer moves either. The frame loop is in ``core/tfd.py``.
 """
 
+from ..prerequisites import require_detectron2
+
+require_detectron2()
+
+from typing import get_args
+
 import torch
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
-from detectron2.modeling.roi_heads import Res5ROIHeads, StandardROIHeads
+from detectron2.modeling.roi_heads import FastRCNNOutputLayers, Res5ROIHeads, StandardROIHeads
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
 from ..core.detector import FrameFeatures, Proposals, assemble_frames
-from ..core.sampling import sample_regions
+from ..core.sampling import Reading, sample_regions
 from ..core.tracker import TrackerHead
 from ..errors import UserError
 from .tracker_heads import build_tracker_head
@@ -36,11 +42,7 @@ class PlugTrackRCNN(GeneralizedRCNN):
     @configurable
     def __init__(self, *, tracker: TrackerHead, region_sampling: dict, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(self.roi_heads, StandardROIHeads | Res5ROIHeads):
-            raise UserError(
-                f"MODEL.ROI_HEADS.NAME {type(self.roi_heads).__name__}: expected "
-                "StandardROIHeads or Res5ROIHeads, or a subclass of one"
-            )
+        _check_detector(self.proposal_generator, self.roi_heads)
         self.requires_grad_(False)
         self.tracker = tracker
         self.region_sampling = region_sampling
@@ -50,6 +52,11 @@ class PlugTrackRCNN(GeneralizedRCNN):
     def from_config(cls, cfg) -> dict:
         ret = super().from_config(cfg)
         keys = cfg.MODEL.PLUGTRACK
+        if keys.REGION_IOU_TEST not in get_args(Reading):
+            raise UserError(
+                f"MODEL.PLUGTRACK.REGION_IOU_TEST {keys.REGION_IOU_TEST}: expected one of "
+                f"{', '.join(get_args(Reading))}"
+            )
         ret["tracker"] = build_tracker_head(cfg, ret["backbone"].output_shape())
         ret["region_sampling"] = {
             "per_object": keys.REGIONS_PER_OBJECT,
@@ -170,3 +177,15 @@ class PlugTrackRCNN(GeneralizedRCNN):
         return regions.boxes, targets, present
 
 
+def _check_detector(proposal_generator: nn.Module | None, roi_heads: nn.Module) -> None:
+    """Refuse detectors that cannot be asked for proposals, or for the classes of given boxes."""
+    if proposal_generator is None:
+        raise UserError("MODEL.PROPOSAL_GENERATOR.NAME PrecomputedProposals: expected RPN")
+    one_stage_of_boxes = isinstance(roi_heads, StandardROIHeads | Res5ROIHeads) and isinstance(
+        roi_heads.box_predictor, FastRCNNOutputLayers
+    )
+    if not one_stage_of_boxes:  # a cascade is a StandardROIHeads with a list of predictors
+        raise UserError(
+            f"MODEL.ROI_HEADS.NAME {type(roi_heads).__name__}: expected StandardROIHeads or "
+            "Res5ROIHeads, or a subclass of one with a single box predictor"
+        )

@@ -4,6 +4,10 @@ detectron2's own ResNet-18 is fixed at 64 to 512 channels; this is its ResNet cl
 and its FPN on top without the extra pooled level.
 """
 
+from ..prerequisites import require_detectron2
+
+require_detectron2()
+
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
 from detectron2.modeling.backbone import FPN, ResNet

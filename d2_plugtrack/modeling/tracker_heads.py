@@ -4,6 +4,10 @@ A tracker head is a sibling of ROI_HEADS: another registry, another key of the c
 themselves are in ``core/tracker.py`` and know nothing of configs.
 """
 
+from ..prerequisites import require_detectron2
+
+require_detectron2()
+
 from fvcore.common.registry import Registry
 
 from ..core.tracker import TrackerHead
@@ -19,8 +23,15 @@ def build_tracker_head(cfg, input_shape) -> TrackerHead:
     Args:
         cfg: a detectron2 config with the keys of ``add_plugtrack_config``.
         input_shape: map name: ShapeSpec, as from ``backbone.output_shape()``.
+
+    Raises:
+        UserError: no head of that name, or maps that the backbone does not have.
     """
-    return TRACKER_HEADS.get(cfg.MODEL.PLUGTRACK.NAME)(cfg, input_shape)
+    name = cfg.MODEL.PLUGTRACK.NAME
+    if name not in TRACKER_HEADS:
+        known = ", ".join(sorted(known for known, _ in TRACKER_HEADS))
+        raise UserError(f"MODEL.PLUGTRACK.NAME {name}: expected one of {known}")
+    return TRACKER_HEADS.get(name)(cfg, input_shape)
 
 
 @TRACKER_HEADS.register()

@@ -10,6 +10,7 @@ from d2_plugtrack.data.imagenet_vid import (
     VID_CLASSES,
     group_by_video,
     load_det_images,
+    load_sampled_videos,
     load_vid_frames,
     load_vid_videos,
     read_annotation,
@@ -148,6 +149,12 @@ def test_only_the_listed_frames(root):
     assert [record["video_length"] for record in records] == [3, 1, 3]
 
 
+def test_every_frame_of_the_videos_that_a_frame_list_samples(root):
+    rows = write(root / "frames.txt", "val/a 1 2 3\nval/b 1 0 1\nval/a 1 0 3\n")
+    images = [record["image_id"] for record in load_sampled_videos(root, rows, CLASSES)]
+    assert images == ["val/a/000000", "val/a/000001", "val/a/000002", "val/b/000000"]
+
+
 def test_listed_frames_need_no_other_frames(root):
     (root / "Data/VID/val/a/000001.JPEG").unlink()
     rows = write(root / "frames.txt", "val/a 1 2 3\n")
@@ -194,7 +201,12 @@ def test_progress_on_a_terminal(root, video_list, capsys, monkeypatch):
 
 # A root, an image or a video that is not as it should be
 
-LOADERS = [(load_vid_videos, "VID"), (load_vid_frames, "VID"), (load_det_images, "DET")]
+LOADERS = [
+    (load_vid_videos, "VID"),
+    (load_sampled_videos, "VID"),
+    (load_vid_frames, "VID"),
+    (load_det_images, "DET"),
+]
 
 
 @pytest.mark.parametrize(("load", "kind"), LOADERS)
