@@ -62,7 +62,7 @@ train-tiny: environment detectron2  ## train on synthetic videos; SEED=0 OUTPUT=
 	DETECTRON2_DATASETS="$(OUTPUT)" $(RUN) train_net.py \
 		--config-file $(TINY)/plugtrack_tiny.yaml \
 		MODEL.WEIGHTS "$(OUTPUT)/detector/model_final.pth" \
-		SEED $(SEED) OUTPUT_DIR "$(OUTPUT)/tracker"
+		DATASETS.TEST "()" SEED $(SEED) OUTPUT_DIR "$(OUTPUT)/tracker"
 	$(RUN) tools/publish_weights.py "$(OUTPUT)/tracker/model_final.pth" "$(OUTPUT)/model_final.pth"
 
 clean:  ## remove .venv and the caches; output/ stays

@@ -1,4 +1,4 @@
-"""Frames out of videos and folders of images; frames and JSON into files, whole or not at all.
+"""Frames out of videos and folders of images, and into videos.
 
 A frame is a contiguous BGR uint8 array ``(H, W, 3)`` in pixels as displayed: the container's or
 EXIF rotation is applied; grayscale, alpha and 10-bit input is converted. A pixel's aspect ratio and
@@ -11,13 +11,9 @@ the frames of one source. Writing needs at least one frame. Outputs take their f
 complete. Drawing is left to ``visualization.py``.
 """
 
-import json
 import logging
 import os
 import re
-import stat
-import tempfile
-import uuid
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
@@ -27,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from d2_plugtrack.errors import UserError
+from .errors import UserError
+from .outputs import atomic_output, ensure_writable, os_errors_name
 
 logger = logging.getLogger(__name__)
 
@@ -253,7 +250,7 @@ class VideoWriter:
 
         temporary = self._stack.enter_context(atomic_output(self.path))
         faststart = {"movflags": "+faststart"}
-        with _os_errors_name(self.path):
+        with os_errors_name(self.path):
             container = av.open(str(temporary), "w", format="mp4", options=faststart)
         self._container = self._stack.enter_context(container)
         self._reformatter = _new_reformatter()
@@ -272,7 +269,7 @@ class VideoWriter:
         self._num_frames += 1
 
     def __exit__(self, kind, error, trace) -> None:
-        with _os_errors_name(self.path):
+        with os_errors_name(self.path):
             try:
                 if error is None and not self._num_frames:
                     raise ValueError(f"{self.path}: expected at least one frame, found none")
@@ -312,7 +309,7 @@ class VideoWriter:
         return frame
 
     def _encode(self, frame) -> None:
-        with _os_errors_name(self.path):
+        with os_errors_name(self.path):
             self._container.mux(self._stream.encode(frame))
 
 
@@ -327,57 +324,3 @@ def _fit(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _pad_to_even(frame: np.ndarray) -> np.ndarray:
     height, width = frame.shape[:2]
     return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-
-
-def write_json(path: str | Path, data: object) -> None:
-    """Write strict JSON (numpy values become lists and numbers; NaN and infinity: ValueError)."""
-    ensure_writable(path)
-    text = json.dumps(data, allow_nan=False, default=_numpy_to_python)
-    with _os_errors_name(path), atomic_output(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def _numpy_to_python(value: object) -> object:
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"expected JSON values or numpy, found {type(value).__name__}")
-
-
-def ensure_writable(path: str | Path, suffix: str | None = None) -> Path:
-    """Refuse, before any work, a path that cannot become a file ending in ``suffix``."""
-    path = Path(path)
-    if suffix and path.suffix.lower() != suffix:
-        raise UserError(f"{path}: expected a name ending in {suffix}, found {path.suffix!r}")
-    folder = Path(os.path.realpath(path)).parent
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise UserError(f"{path}: expected a file to write, found a folder or a device")
-    except FileNotFoundError:
-        if not folder.is_dir():
-            raise UserError(f"{path}: expected an existing folder {folder}, found none") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
-    with _os_errors_name(path), tempfile.TemporaryFile(dir=folder):
-        return path
-
-
-@contextmanager
-def atomic_output(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``, renamed to it at the end, removed on an exception."""
-    target = Path(os.path.realpath(path))  # what a link points at, not the link
-    temporary = target.with_name(f".{target.stem[:40]}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _os_errors_name(path: str | Path) -> Iterator[None]:
-    """A full disk or a forbidden folder is the user's to mend: name the file they asked for."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -21,15 +21,10 @@ from tqdm import tqdm
 
 from d2_plugtrack.core.rescoring import TrackedObjects
 from d2_plugtrack.errors import UserError, exit_on_user_error
+from d2_plugtrack.outputs import ensure_writable, write_json
 from d2_plugtrack.plugin import load_config
 from d2_plugtrack.predictor import VideoPredictor
-from d2_plugtrack.video_io import (
-    FrameSource,
-    VideoWriter,
-    ensure_writable,
-    open_frames,
-    write_json,
-)
+from d2_plugtrack.video_io import FrameSource, VideoWriter, open_frames
 from d2_plugtrack.visualization import draw_tracks
 
 

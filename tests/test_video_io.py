@@ -17,13 +17,8 @@ import pytest
 from PIL import Image
 
 from d2_plugtrack.errors import UserError
-from d2_plugtrack.video_io import (
-    VideoWriter,
-    atomic_output,
-    ensure_writable,
-    open_frames,
-    write_json,
-)
+from d2_plugtrack.outputs import atomic_output, ensure_writable, write_json
+from d2_plugtrack.video_io import VideoWriter, open_frames
 
 COLORS = [(200, 30, 40), (30, 200, 40), (30, 40, 200), (128, 128, 128), (250, 240, 10)]
 

@@ -21,19 +21,21 @@ from d2_plugtrack.ablation import build_ablation_runs, format_table
 from d2_plugtrack.core.detector import detect_frames
 from d2_plugtrack.core.video_evaluation import mean_average_precision
 from d2_plugtrack.data.loaders import build_vid_test_loader
-from d2_plugtrack.errors import exit_on_user_error
+from d2_plugtrack.errors import UserError, exit_on_user_error
+from d2_plugtrack.outputs import ensure_writable, write_json
 from d2_plugtrack.plugin import load_config, load_model
-from d2_plugtrack.video_io import ensure_writable, write_json
 
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     cfg = load_config(args.config_file, args.opts)
+    if args.batch_size < 1:
+        raise UserError(f"--batch-size {args.batch_size}: expected at least 1")
     if args.json:
         ensure_writable(args.json)
     loader = build_vid_test_loader(cfg, args.dataset, batch_size=args.batch_size)
-    model = load_model(cfg)
+    model = load_model(cfg, tracker_required=True)
     runs = build_ablation_runs(cfg, model.tracker)
     with torch.no_grad():
         for inputs in tqdm(loader, desc=args.dataset, unit="batch", disable=None):
@@ -53,14 +55,14 @@ def main(argv: list[str] | None = None) -> None:
     print(format_table(results))
     if args.json:
         rows = [
-            {"name": name, "mAP": result["mAP"], "AP": without_nan(result["AP"])}
+            {"name": name, **without_nan({"mAP": result["mAP"]}), "AP": without_nan(result["AP"])}
             for name, result in results.items()
         ]
         write_json(args.json, {"dataset": args.dataset, "protocol": protocol, "rows": rows})
 
 
 def without_nan(values: dict[str, float]) -> dict[str, float | None]:
-    """JSON knows no NaN, the AP of a class without ground truth."""
+    """JSON knows no NaN, the AP of a class without ground truth: null instead."""
     return {key: None if math.isnan(value) else value for key, value in values.items()}
 
 

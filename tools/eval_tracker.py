@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """The tracker alone: mean IoU with the truth, from true boxes, at several gaps.
 
-    eval_tracker.py --config-file configs/TinyVID/plugtrack_tiny.yaml --dataset tiny_vid_test \\
-        --gaps 1 3 5 9 MODEL.WEIGHTS demo/plugtrack_tiny.pth
+    eval_tracker.py --gaps 1 3 5 9 --config-file configs/TinyVID/plugtrack_tiny.yaml \\
+        --dataset tiny_vid_test MODEL.WEIGHTS demo/plugtrack_tiny.pth
 """
 
 import argparse
+import math
 from collections import defaultdict
 from pathlib import Path
 
@@ -18,20 +19,22 @@ from detectron2.data import DatasetCatalog
 from tqdm import tqdm
 
 from d2_plugtrack.data.loaders import build_vid_test_loader
-from d2_plugtrack.errors import exit_on_user_error
+from d2_plugtrack.errors import UserError, exit_on_user_error
+from d2_plugtrack.outputs import ensure_writable, write_json
 from d2_plugtrack.plugin import load_config, load_model
 from d2_plugtrack.tracker_evaluation import TrackingOverlap, tracking_overlap
-from d2_plugtrack.video_io import ensure_writable, write_json
 
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     cfg = load_config(args.config_file, args.opts)
+    if min(args.gaps) < 1:
+        raise UserError(f"--gaps {' '.join(map(str, args.gaps))}: expected at least 1 frame each")
     if args.json:
         ensure_writable(args.json)
     loader = build_vid_test_loader(cfg, args.dataset)
-    model = load_model(cfg)
+    model = load_model(cfg, tracker_required=True)
     truth = {r["image_id"]: r for r in DatasetCatalog.get(args.dataset)}
     overlaps: dict[int, list[TrackingOverlap]] = defaultdict(list)
     maps, records = [], []
@@ -52,11 +55,12 @@ def main(argv: list[str] | None = None) -> None:
     for row in rows:
         print(f"| {row['gap']} | {row['objects']} | {row['tracked']:.3f} | {row['unmoved']:.3f} |")
     if args.json:
+        rows = [{k: None if math.isnan(v) else v for k, v in row.items()} for row in rows]
         write_json(args.json, {"dataset": args.dataset, "rows": rows})
 
 
 def summarize(gap: int, overlaps: list[TrackingOverlap]) -> dict:
-    """Means over all objects of all videos."""
+    """Means over all objects of all videos; NaN where none is in two frames of that gap."""
     tracked, unmoved = (torch.cat(parts) for parts in zip(*overlaps, strict=True))
     return {
         "gap": gap,

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from d2_plugtrack.errors import UserError, exit_on_user_error
-from d2_plugtrack.video_io import atomic_output, ensure_writable
+from d2_plugtrack.outputs import atomic_output, ensure_writable
 
 
 @exit_on_user_error

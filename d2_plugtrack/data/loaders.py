@@ -60,7 +60,7 @@ def build_pair_train_loader(cfg) -> DataLoader:
 
 def mark_last_frames(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The records with ``last``: whether the frame is its video's last one in the dataset."""
-    followers = [r["video_id"] for r in records[1:]] + [None]
+    followers = [*(r["video_id"] for r in records), None][1:]
     return [
         {**r, "last": r["video_id"] != follower}
         for r, follower in zip(records, followers, strict=True)

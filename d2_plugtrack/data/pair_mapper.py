@@ -21,7 +21,7 @@ from detectron2.data import transforms as T
 
 from ..errors import UserError
 
-MAX_DRAWS = 20  # of a pair whose first frame has an object
+MAX_DRAWS = 100  # of a pair whose first frame has an object
 
 
 def draw_pair(

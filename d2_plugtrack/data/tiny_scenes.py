@@ -8,6 +8,7 @@ the :class:`numpy.random.Generator` that is passed in. Images are BGR uint8 ``(H
 are xyxy pixels, clipped to the image. Files and splits are in ``tiny_vid.py``.
 """
 
+import colorsys
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,9 +18,11 @@ import numpy as np
 WIDTH, HEIGHT = 160, 128
 SHAPES = ("disk", "square", "triangle", "star")
 TEXTURES = ("striped", "dotted")
-SIZES = (24.0, 46.0)  # pixels, of the circle around an object before it is squashed
-DIFFICULTY_LENGTHS, DIFFICULTY_REST = (4, 9), 18  # frames of fading, defocus and so on
-BURST_LENGTHS, BURST_REST = (2, 4), 28  # frames of fast motion
+SIZES = (28.0, 50.0)  # pixels, of the circle around an object before it is squashed
+DIFFICULTY_LENGTHS, DIFFICULTY_REST = (5, 10), 18  # frames of fading, defocus and so on
+BURST_LENGTHS, BURST_REST = (1, 2), 24  # frames of fast motion
+CONTRAST = 0.35  # of the background, beside objects of full contrast
+HUE_SPREAD = 0.12  # of an object's hue around its class's, of a circle of 1; eight classes share it
 MIN_VISIBLE = 0.3  # share of a box inside the image under which the object counts as gone
 _SPRITE = 64  # pixels; side of the canvas an object is drawn on before it is warped
 
@@ -67,8 +70,8 @@ def make_background(rng: np.random.Generator, height: int, width: int) -> np.nda
         points = center + rng.normal(size=(rng.integers(3, 7), 2)) * rng.uniform(4, 14)
         patch = image.copy()
         cv2.fillPoly(patch, [points.astype(np.int32)], rng.random(3).tolist())
-        image = cv2.addWeighted(patch, 0.5, image, 0.5, 0)
-    return np.clip(image, 0, 1)
+        image = cv2.addWeighted(patch, 0.7, image, 0.3, 0)
+    return np.clip(0.5 + CONTRAST * (image - 0.5), 0, 1)
 
 
 def _outline(shape: str) -> np.ndarray:
@@ -84,9 +87,10 @@ def _outline(shape: str) -> np.ndarray:
 
 
 def _draw_sprite(rng: np.random.Generator, label: int) -> tuple[np.ndarray, np.ndarray]:
-    """The (S, S, 4) picture of one object and its outline; its colours carry no class."""
+    """The (S, S, 4) picture of one object and its outline; its colour is a hint of the class."""
     outline = _outline(SHAPES[label // len(TEXTURES)])
-    first = rng.random(3)
+    hue = (label / len(label_names()) + rng.normal(0, HUE_SPREAD)) % 1.0
+    first = np.array(colorsys.hsv_to_rgb(hue, rng.uniform(0.5, 1.0), rng.uniform(0.6, 1.0)))
     second = first + np.where(first > 0.5, -1, 1) * rng.uniform(0.3, 0.5, 3)
     y, x = np.mgrid[0:_SPRITE, 0:_SPRITE] / _SPRITE
     if TEXTURES[label % len(TEXTURES)] == "striped":
@@ -113,7 +117,7 @@ def _episodes(
     start = int(rng.integers(0, rest, endpoint=True))
     while start < num_frames:
         length = int(rng.integers(*lengths, endpoint=True))
-        ramp = np.minimum(np.arange(1, length + 1), np.arange(length, 0, -1)) / 2.0
+        ramp = np.minimum(np.arange(1, length + 1), np.arange(length, 0, -1)) / 3.0
         stop = min(start + length, num_frames)
         levels[rng.integers(kinds), start:stop] = np.minimum(ramp, 1.0)[: stop - start]
         start += length + int(rng.integers(2, rest, endpoint=True))
@@ -121,7 +125,7 @@ def _episodes(
 
 
 def _walk(rng: np.random.Generator, num_frames: int, size: float, crossing: bool) -> np.ndarray:
-    """(F, 2) centres: slow drifting with bursts of 0.4 to 0.85 sizes a frame."""
+    """(F, 2) centres: slow drifting with bursts of 0.38 to 0.65 sizes a frame."""
     limits = np.array([WIDTH, HEIGHT], float)
     position = rng.uniform(0.15, 0.85, 2) * limits
     direction = rng.uniform(0, 2 * np.pi)
@@ -129,9 +133,9 @@ def _walk(rng: np.random.Generator, num_frames: int, size: float, crossing: bool
         edge = rng.integers(4)
         position[edge % 2] = -0.3 * size if edge < 2 else limits[edge % 2] + 0.3 * size
         direction = np.arctan2(*(limits * rng.uniform(0.3, 0.7, 2) - position)[::-1])
-    slow = rng.uniform(0.01, 0.07)
+    slow = rng.uniform(0.05, 0.09) if crossing else rng.uniform(0.01, 0.05)
     burst = _episodes(rng, num_frames, 1, BURST_LENGTHS, rest=BURST_REST)[0] > 0
-    fast = rng.uniform(0.4, 0.85)
+    fast = rng.uniform(0.38, 0.65)
     path = np.empty((num_frames, 2))
     for t in range(num_frames):
         path[t] = position
@@ -154,23 +158,23 @@ def make_track(rng: np.random.Generator, num_frames: int) -> Track:
     sprite, outline = _draw_sprite(rng, label)
     size = rng.uniform(*SIZES)
     frames = np.arange(num_frames)
-    breath = 1 + 0.15 * np.sin(frames * rng.uniform(0.05, 0.2) + rng.uniform(0, 6))
+    breath = 1 + 0.1 * np.sin(frames * rng.uniform(0.05, 0.15) + rng.uniform(0, 6))
     fading, defocus, covering, squashing, turning = _episodes(
         rng, num_frames, 5, DIFFICULTY_LENGTHS, rest=DIFFICULTY_REST
     )
-    turn = rng.normal(0, 0.04) + rng.uniform(0.2, 0.35) * rng.choice([-1, 1]) * turning
+    turn = rng.normal(0, 0.01) + rng.uniform(0.15, 0.3) * rng.choice([-1, 1]) * turning
     return Track(
         label=label,
         sprite=sprite,
         outline=outline,
-        centers=_walk(rng, num_frames, size, crossing=rng.random() < 0.25),
+        centers=_walk(rng, num_frames, size, crossing=rng.random() < 0.2),
         sizes=size * breath,
         angles=rng.uniform(-0.4, 0.4) + np.cumsum(turn),
         squash=1 - rng.uniform(0.35, 0.55) * squashing,
-        opacity=1 - rng.uniform(0.5, 0.75) * fading,
+        opacity=1 - rng.uniform(0.55, 0.8) * fading,
         defocus=rng.uniform(2.0, 4.0) * defocus,
         smear=np.full(num_frames, rng.uniform(0.3, 0.7)),
-        occlusion=rng.uniform(0.35, 0.6) * covering,
+        occlusion=rng.uniform(0.4, 0.6) * covering,
         occluder_side=np.full(num_frames, rng.uniform(0, 2 * np.pi)),
     )
 
@@ -247,6 +251,12 @@ def render_frame(
     return (np.clip(image + noise, 0, 1) * 255).astype(np.uint8), objects
 
 
+def _keep_apart(track: Track, other: Track) -> bool:
+    """Whether two objects hardly ever overlap: nobody could say which is in front."""
+    gaps = np.abs(track.centers - other.centers).max(axis=1)
+    return bool(np.mean(gaps < 0.45 * (track.sizes + other.sizes)) <= 0.1)
+
+
 def render_video(
     rng: np.random.Generator, num_frames: int
 ) -> list[tuple[np.ndarray, list[SceneObject]]]:
@@ -254,7 +264,13 @@ def render_video(
     margin = 40
     wide = make_background(rng, HEIGHT + 2 * margin, WIDTH + 2 * margin)
     phase, speed = rng.uniform(0, 6, 2), rng.uniform(0.02, 0.12, 2)
-    tracks = [make_track(rng, num_frames) for _ in range(rng.integers(1, 4))]
+    tracks: list[Track] = []
+    for _ in range(rng.integers(1, 4)):
+        for _ in range(10):  # lives to try
+            track = make_track(rng, num_frames)
+            if all(_keep_apart(track, other) for other in tracks):
+                tracks.append(track)
+                break
     frames = []
     for t in range(num_frames):
         x, y = np.round(margin + margin * np.sin(phase + speed * t)).astype(int)
@@ -263,10 +279,16 @@ def render_video(
 
 
 def render_still(rng: np.random.Generator) -> tuple[np.ndarray, list[SceneObject]]:
-    """One image of four to eight objects, each somewhere in a life of its own."""
-    tracks = []
+    """One image of up to eight objects that hardly overlap, each in a moment of its own life."""
+    tracks: list[Track] = []
     for _ in range(rng.integers(4, 9)):
-        track = make_track(rng, 12)
-        track.centers += rng.uniform(0.1, 0.9, 2) * (WIDTH, HEIGHT) - track.centers[6]
-        tracks.append(track)
-    return render_frame(make_background(rng, HEIGHT, WIDTH), tracks, 6, rng)
+        track, middle = make_track(rng, 12), 6
+        for _ in range(10):  # places to try
+            center = rng.uniform(0.1, 0.9, 2) * (WIDTH, HEIGHT)
+            apart = [np.abs(center - t.centers[middle]).max() for t in tracks]
+            near = [0.45 * (track.sizes[middle] + t.sizes[middle]) for t in tracks]
+            if all(a >= n for a, n in zip(apart, near, strict=True)):
+                track.centers += center - track.centers[middle]
+                tracks.append(track)
+                break
+    return render_frame(make_background(rng, HEIGHT, WIDTH), tracks, middle, rng)

@@ -24,8 +24,8 @@ from .tiny_scenes import HEIGHT, WIDTH, SceneObject, label_names, render_still, 
 TINY_CLASSES = {f"tiny_{name}": name for name in label_names()}
 
 #: split: number of videos, frames of each
-SPLITS = {"train": (120, 16), "val": (40, 30), "test": (40, 30)}
-NUM_STILLS = 1600
+SPLITS = {"train": (160, 16), "val": (40, 30), "test": (40, 30)}
+NUM_STILLS = 2000
 FRAMES_PER_VIDEO = 15  # of the list that stage one trains on
 
 
@@ -38,7 +38,8 @@ def write_tiny_vid(
         root: folder that will hold Data, Annotations and ImageSets; made where absent.
         seed: of everything in it.
         splits: which to make; ``train`` brings the stills with it.
-        num_videos: only the first so many videos of each split; all where None.
+        num_videos: only the first so many videos of each split, and ten times as many stills;
+            all where None.
 
     Raises:
         UserError: a split that does not exist, a negative seed, less than one video, or a place
@@ -55,7 +56,8 @@ def write_tiny_vid(
         for split in splits:
             _write_videos(root, seed, split, num_videos)
         if "train" in splits:
-            _write_stills(root, seed, NUM_STILLS if num_videos is None else 10 * num_videos)
+            count = NUM_STILLS if num_videos is None else min(10 * num_videos, NUM_STILLS)
+            _write_stills(root, seed, count)
     except OSError as error:
         raise UserError(f"{root}: cannot write the tiny VID set: {error}") from error
 

@@ -1,0 +1,70 @@
+"""Output files, whole or not at all: checked before the work, renamed into place after it.
+
+A file is written under a temporary name beside its final one. A place that cannot be written is a
+:class:`UserError` naming the file.
+"""
+
+import json
+import os
+import stat
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import UserError
+
+
+def write_json(path: str | Path, data: object) -> None:
+    """Write strict JSON (numpy values become lists and numbers; NaN and infinity: ValueError)."""
+    ensure_writable(path)
+    text = json.dumps(data, allow_nan=False, default=_numpy_to_python)
+    with os_errors_name(path), atomic_output(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _numpy_to_python(value: object) -> object:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"expected JSON values or numpy, found {type(value).__name__}")
+
+
+def ensure_writable(path: str | Path, suffix: str | None = None) -> Path:
+    """Refuse, before any work, a path that cannot become a file ending in ``suffix``."""
+    path = Path(path)
+    if suffix and path.suffix.lower() != suffix:
+        raise UserError(f"{path}: expected a name ending in {suffix}, found {path.suffix!r}")
+    folder = Path(os.path.realpath(path)).parent
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UserError(f"{path}: expected a file to write, found a folder or a device")
+    except FileNotFoundError:
+        if not folder.is_dir():
+            raise UserError(f"{path}: expected an existing folder {folder}, found none") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+    with os_errors_name(path), tempfile.TemporaryFile(dir=folder):
+        return path
+
+
+@contextmanager
+def atomic_output(path: str | Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path``, renamed to it at the end, removed on an exception."""
+    target = Path(os.path.realpath(path))  # what a link points at, not the link
+    temporary = target.with_name(f".{target.stem[:40]}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def os_errors_name(path: str | Path) -> Iterator[None]:
+    """A full disk or a forbidden folder is the user's to mend: name the file they asked for."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error

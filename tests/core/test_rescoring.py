@@ -1,0 +1,117 @@
+"""Which boxes the links start from, and the objects of a finished video by hand."""
+
+import pytest
+import torch
+
+from d2_plugtrack.core.rescoring import Rescoring, rescore_video, tracked_objects
+from d2_plugtrack.core.seq_nms import Rescored, seq_nms
+from d2_plugtrack.core.tfd import FrameResult
+
+PAPER = Rescoring(enabled=True, track_links=True, link_iou=0.5, nms_iou=0.45, min_score=0.01)
+
+
+def result(boxes, scores, mapped_boxes=(), num_classes=2):
+    boxes, mapped, scores = (
+        torch.tensor(values, dtype=torch.float32).reshape(-1, columns)
+        for values, columns in ((boxes, 4), (mapped_boxes, 4), (scores, num_classes))
+    )
+    nan, none = torch.full((len(boxes),), torch.nan), torch.full((len(boxes),), -1)
+    return FrameResult(boxes, scores, nan, mapped, none, (100, 100))
+
+
+def random_video(frames=5, most=6):
+    """Boxes that hardly move; mapped boxes that say that they do not."""
+    results, before = [], []
+    for _ in range(frames):
+        count = int(torch.randint(0, most + 1, ()))
+        corners = 10 * torch.randint(0, 4, (count, 2)) + torch.randint(0, 3, (count, 2))
+        boxes = torch.cat([corners, corners + 20], dim=1).tolist()
+        results.append(result(boxes, (torch.rand(count, 2) + 0.01).tolist(), before))
+        before = boxes
+    return results
+
+
+# the object is at (0, 0), then at (50, 50), 10 x 10: only the tracker knows
+JUMP = [
+    result([[0, 0, 10, 10]], [[0.2, 0.6]]),
+    result([[50, 50, 60, 60]], [[0.4, 0.8]], mapped_boxes=[[50, 50, 60, 59]]),
+]
+
+
+def test_track_links_start_from_the_mapped_boxes():
+    rescored = rescore_video(JUMP, PAPER)
+    for scores, paths in zip(rescored.scores, rescored.paths, strict=True):
+        # the means of 0.2 and 0.4, and of 0.6 and 0.8, on one path of each class
+        torch.testing.assert_close(scores, torch.tensor([[0.3, 0.7]]))
+        assert paths.tolist() == [[0, 1]]
+
+
+def test_other_links_start_from_the_boxes():
+    rescored = rescore_video(JUMP, PAPER._replace(track_links=False))
+    for scores, frame in zip(rescored.scores, JUMP, strict=True):
+        torch.testing.assert_close(scores, frame.scores)
+    assert [p.tolist() for p in rescored.paths] == [[[1, 3]], [[0, 2]]]
+
+
+@pytest.mark.parametrize("track_links", [True, False])
+@pytest.mark.parametrize("changes", [{}, {"link_iou": 0.8}, {"nms_iou": 0.9}, {"min_score": 0.5}])
+def test_settings_go_where_they_belong(track_links, changes):
+    how = PAPER._replace(track_links=track_links, **changes)
+    for seed in range(10):
+        torch.manual_seed(seed)
+        video = random_video()
+        keys = {"link_iou": 0.5, "nms_iou": 0.45, "min_score": 0.01, **changes}
+        boxes, scores = [r.boxes for r in video], [r.scores for r in video]
+        mapped = [r.mapped_boxes for r in video] if track_links else None
+        expected = seq_nms(boxes, scores, mapped, **keys)
+        torch.testing.assert_close(rescore_video(video, how), expected)
+
+
+def test_without_rescoring_scores_stay():
+    video = [result([[0, 0, 9, 9], [5, 5, 9, 9]], [[0.3, 0], [0, 0]]), result([], [])]
+    rescored = rescore_video(video, PAPER._replace(enabled=False))
+    assert all(new.equal(r.scores) for new, r in zip(rescored.scores, video, strict=True))
+    assert rescored.kept[0].tolist() == [[True, False], [False, False]]
+    assert rescored.paths[0].tolist() == [[-1, -1], [-1, -1]]
+    assert rescored.paths[0].dtype == torch.int64 and rescored.kept[1].numel() == 0
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_no_frames(enabled):
+    rescored = rescore_video([], PAPER._replace(enabled=enabled))
+    assert rescored == Rescored([], [], [])
+    assert tracked_objects([], rescored) == []
+
+
+def test_objects_are_kept_boxes_under_their_best_kept_class():
+    boxes = [[0, 0, 9, 9], [10, 0, 19, 9], [20, 0, 29, 9], [30, 0, 39, 9]]
+    frame = result(boxes, [[0.1] * 3] * 4, num_classes=3)
+    scores = torch.tensor([[0.2, 0.9, 0.5], [0.8, 0.9, 0.1], [0.3, 0.2, 0.1], [0.0, 0.0, 0.0]])
+    kept = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 0, 0], [0, 0, 1]]).bool()
+    paths = torch.arange(12).reshape(4, 3)
+    (objects,) = tracked_objects([frame], Rescored([scores], [kept], [paths]))
+    # the second box is no object of its best class; the third one is none at all
+    assert objects.boxes.tolist() == [boxes[0], boxes[1], boxes[3]]
+    torch.testing.assert_close(objects.scores, torch.tensor([0.9, 0.8, 0]))
+    assert objects.classes.tolist() == [1, 0, 2]
+    assert objects.track_ids.tolist() == [1, 3, 11]
+
+
+@pytest.mark.parametrize("num_classes", [0, 3])
+def test_a_frame_without_boxes_has_no_objects(num_classes):
+    frame = result([], [])
+    nothing = torch.zeros(0, num_classes)
+    rescored = Rescored([nothing], [nothing.bool()], [nothing.long()])
+    (objects,) = tracked_objects([frame], rescored)
+    assert [tuple(t.shape) for t in objects] == [(0, 4), (0,), (0,), (0,)]
+    assert objects.classes.dtype == objects.track_ids.dtype == torch.int64
+
+
+def test_objects_of_a_rescored_video_have_one_track():
+    objects = tracked_objects(JUMP, rescore_video(JUMP, PAPER))
+    assert [o.track_ids.tolist() for o in objects] == [[1], [1]]
+    assert [o.classes.tolist() for o in objects] == [[1], [1]]
+    for o in objects:
+        torch.testing.assert_close(o.scores, torch.tensor([0.7]))
+    without = tracked_objects(JUMP, rescore_video(JUMP, PAPER._replace(enabled=False)))
+    assert [o.track_ids.tolist() for o in without] == [[-1], [-1]]

@@ -1,0 +1,201 @@
+"""Whole videos go through a run in order, and mAP is counted on exactly their frames."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from d2_plugtrack.core.detector import Proposals, detect_frames
+from d2_plugtrack.core.rescoring import Rescoring
+from d2_plugtrack.core.tfd import FrameResult, VideoPipeline
+from d2_plugtrack.core.video_evaluation import DetectionLimits, VideoRun, mean_average_precision
+
+SEQ_NMS = Rescoring(enabled=True, track_links=False, link_iou=0.5, nms_iou=0.45, min_score=0.01)
+AS_IT_IS = SEQ_NMS._replace(enabled=False)
+
+
+class ScriptedPipeline:
+    """A pipeline whose frames are already (boxes, scores); it counts the frames of a video."""
+
+    def __init__(self):
+        self.frame = 0
+
+    def reset(self):
+        self.frame = 0
+
+    def step(self, frame):
+        self.frame += 1
+        boxes, scores = (torch.tensor(values, dtype=torch.float32) for values in frame)
+        nan, none = torch.full((len(boxes),), torch.nan), torch.full((len(boxes),), -1)
+        return FrameResult(boxes, scores, nan, torch.zeros(0, 4), none, (100, 100))
+
+
+BOX, BESIDE = [0.0, 0, 10, 10], [0.0, 0, 10, 9]
+
+
+def build_run(rescoring=AS_IT_IS, floor=1e-3, per_frame=300):
+    return VideoRun(ScriptedPipeline(), rescoring, DetectionLimits(floor, per_frame))
+
+
+# ---- runs -----------------------------------------------------------------------------------
+
+
+def test_a_video_is_rescored_when_its_last_frame_has_come():
+    run = build_run(SEQ_NMS)
+    run.process(([BOX, BESIDE], [[0.2], [0.1]]), ("a", 0), last=False)
+    assert run.detections == {}
+    run.process(([BOX], [[0.5]]), ("a", 1), last=False)
+    run.process(([BOX], [[0.8]]), ("a", 2), last=True)
+    # 0.2, 0.5 and 0.8 are one path with the mean 0.5; what overlaps it is deleted
+    assert list(run.detections) == [("a", 0), ("a", 1), ("a", 2)]
+    for boxes, scores, labels in run.detections.values():
+        np.testing.assert_array_equal(boxes, [BOX])
+        np.testing.assert_allclose(scores, [0.5])
+        assert labels.tolist() == [0]
+
+
+def test_videos_do_not_know_each_other():
+    run = build_run(SEQ_NMS)
+    for video, score in (("a", 0.2), ("b", 0.8)):
+        run.process(([BOX], [[score]]), (video, 0), last=True)
+        assert run.pipeline.frame == 0  # it begins anew
+    scores = {key: scores.tolist() for key, (_, scores, _) in run.detections.items()}
+    assert scores == {("a", 0): [pytest.approx(0.2)], ("b", 0): [pytest.approx(0.8)]}
+
+
+def test_limits_apply_after_rescoring():
+    # means 0.5 and 0.05: the weak frame of the first path counts, the second path does not
+    far = [50.0, 50, 60, 60]
+    run = build_run(SEQ_NMS, floor=0.1, per_frame=300)
+    run.process(([BOX, far], [[0.05], [0.07]]), ("a", 0), last=False)
+    run.process(([BOX, far], [[0.95], [0.03]]), ("a", 1), last=True)
+    for boxes, scores, _ in run.detections.values():
+        np.testing.assert_array_equal(boxes, [BOX])
+        np.testing.assert_allclose(scores, [0.5])
+    run = build_run(per_frame=2)
+    run.process(([BOX, far], [[0.3, 0.0], [0.2, 0.4]]), ("a", 0), last=True)
+    boxes, scores, labels = run.detections["a", 0]
+    np.testing.assert_array_equal(boxes, [far, BOX])
+    np.testing.assert_allclose(scores, [0.4, 0.3])
+    assert labels.tolist() == [1, 0]
+
+
+def test_a_frame_without_boxes_has_an_entry():
+    run = build_run()
+    run.process((np.zeros((0, 4)), np.zeros((0, 2))), ("a", 0), last=True)
+    assert [len(values) for values in run.detections["a", 0]] == [0, 0, 0]
+
+
+def test_frames_of_another_video_are_refused():
+    run = build_run()
+    run.process(([BOX], [[0.2]]), ("a", 0), last=False)
+    with pytest.raises(ValueError, match=r"\('b', 0\): expected the rest of video 'a'"):
+        run.process(([BOX], [[0.2]]), ("b", 0), last=False)
+    run.process(([BOX], [[0.2]]), ("a", 1), last=True)  # the refused one left no trace
+    assert list(run.detections) == [("a", 0), ("a", 1)]
+
+
+def test_a_frame_comes_once():
+    run = build_run()
+    run.process(([BOX], [[0.2]]), ("a", 0), last=False)
+    with pytest.raises(ValueError, match=r"\('a', 0\): seen before"):
+        run.process(([BOX], [[0.2]]), ("a", 0), last=False)
+    run.process(([BOX], [[0.2]]), ("a", 1), last=True)
+    with pytest.raises(ValueError, match=r"\('a', 1\): seen before"):
+        run.process(([BOX], [[0.2]]), ("a", 1), last=True)
+
+
+def test_reset_forgets_everything():
+    run = build_run()
+    run.process(([BOX], [[0.2]]), ("a", 0), last=True)
+    run.process(([BOX], [[0.2]]), ("b", 0), last=False)
+    run.reset()
+    assert run.detections == {} and run.pipeline.frame == 0
+    run.process(([BOX], [[0.2]]), ("a", 0), last=True)
+    assert list(run.detections) == [("a", 0)]
+
+
+def test_a_run_from_a_detector_to_its_detections(toy_detector):
+    # the box is found in both frames with 0.9 and 0.5; frames as they came are twice as large
+    box = torch.tensor([[[4.0, 4, 20, 20]]])
+    proposals = [Proposals(box, torch.tensor([[0.1, score, 0.0]])) for score in (0.9, 0.5)]
+    detector = toy_detector(proposals, torch.zeros(2, 3, 4, 6), (32, 48), (64, 96))
+    pipeline = VideoPipeline(
+        None,
+        per_frame=True,
+        score_threshold=0.2,
+        nms_threshold=0.45,
+        iou_score_threshold=0.5,
+        track_nms_threshold=0.7,
+        merge_threshold=0.7,
+        max_boxes=300,
+    )
+    run = VideoRun(pipeline, SEQ_NMS, DetectionLimits(1e-3, 300))
+    for number, frame in enumerate(detect_frames(detector, None, [0, 1])):
+        run.process(frame, (7, number), last=number == 1)
+    for boxes, scores, labels in run.detections.values():
+        np.testing.assert_array_equal(boxes, [[8, 8, 40, 40]])
+        np.testing.assert_allclose(scores, [0.7])
+        assert labels.tolist() == [1]
+
+
+# ---- mAP ------------------------------------------------------------------------------------
+
+
+def record(video, frame, objects):
+    annotations = [{"bbox": box, "category_id": label} for label, box in objects]
+    return {"video_id": video, "frame_index": frame, "annotations": annotations}
+
+
+def found(*rows):
+    boxes, scores, labels = zip(*rows, strict=True) if rows else ((), (), ())
+    return np.array(boxes).reshape(-1, 4), np.array(scores), np.array(labels, dtype=np.int64)
+
+
+BIG, FAR = [0.0, 0, 99, 99], [200.0, 200, 299, 299]
+NAMES = ["ant", "bee", "cow"]
+
+
+def test_map_by_hand():
+    records = [record("m", 0, [(0, BIG), (1, FAR)]), record("m", 1, [(0, BIG)])]
+    detections = {
+        # ants: right, wrong, right by falling score; two objects. Precisions 1 and 2/3 at the
+        # recalls 1/2 and 1: AP 1/2 + 1/2 * 2/3 = 5/6. The bee is found: 1. No cows are there.
+        ("m", 0): found((BIG, 0.9, 0), (FAR, 0.8, 0), (FAR, 0.3, 1)),
+        ("m", 1): found((BIG, 0.7, 0), (FAR, 0.9, 2)),
+        # of videos that are not asked for
+        ("a", 0): found((FAR, 1.0, 0)),
+        ("z", 0): found((FAR, 1.0, 0)),
+    }
+    result = mean_average_precision(records, detections, NAMES, "fgfa")
+    assert result["AP"]["ant"] == pytest.approx(100 * 5 / 6)
+    assert result["AP"]["bee"] == pytest.approx(100)
+    assert math.isnan(result["AP"]["cow"]) and list(result["AP"]) == NAMES
+    assert result["mAP"] == pytest.approx(100 * (5 / 6 + 1) / 2)
+
+
+def test_detections_are_rounded_as_the_protocol_does():
+    # equal to four decimals, the first one counts first: it is false, so AP is 1/2
+    records = [record("a", 0, [(0, BIG)])]
+    detections = {("a", 0): found((FAR, 0.50001, 0), (BIG, 0.50002, 0))}
+    result = mean_average_precision(records, detections, NAMES, "fgfa")
+    assert result["mAP"] == pytest.approx(50)
+
+
+def test_frames_without_objects_count():
+    records = [record("a", 0, []), record("a", 1, [(2, BIG)])]
+    detections = {("a", 0): found((BIG, 0.9, 2)), ("a", 1): found((BIG, 0.8, 2))}
+    assert mean_average_precision(records, detections, NAMES, "fgfa")["mAP"] == pytest.approx(50)
+
+
+def test_nothing_to_find_has_no_mean():
+    result = mean_average_precision([record("a", 0, [])], {("a", 0): found()}, NAMES, "fgfa")
+    assert math.isnan(result["mAP"]) and all(math.isnan(ap) for ap in result["AP"].values())
+
+
+def test_missing_frames_are_named():
+    records = [record("a", frame, []) for frame in range(4)]
+    detections = {("a", 0): found(), ("a", 3): found()}
+    with pytest.raises(ValueError, match=r"no detections of 2 frames, the first is \('a', 1\)"):
+        mean_average_precision(records, detections, NAMES, "fgfa")

@@ -1,0 +1,186 @@
+"""Loaders on a few tiny frames: whole videos in order, pairs, and what they refuse."""
+
+import cv2
+import numpy as np
+import pytest
+from detectron2.config import get_cfg
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.utils import comm
+
+from d2_plugtrack import plugin  # noqa: F401 (registers)
+from d2_plugtrack.config import add_plugtrack_config
+from d2_plugtrack.data.loaders import (
+    build_pair_train_loader,
+    build_vid_test_loader,
+    check_registered,
+    mark_last_frames,
+)
+from d2_plugtrack.errors import UserError
+
+LENGTHS = {"a": 3, "b": 1, "c": 5, "d": 4}
+BOX = {"bbox": [2.0, 2, 9, 9], "bbox_mode": 0, "category_id": 0, "track_id": 0, "iscrowd": 0}
+
+
+def frame_record(folder, video: str, t: int, annotations: list[dict]) -> dict:
+    path = folder / f"{video}_{t}.png"
+    cv2.imwrite(str(path), np.full((12, 16, 3), 10 * t, np.uint8))
+    return {
+        **{"file_name": str(path), "height": 12, "width": 16, "image_id": f"{video}/{t}"},
+        **{"video_id": video, "frame_index": t, "video_length": LENGTHS[video]},
+        "annotations": annotations,
+    }
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory) -> list[dict]:
+    folder = tmp_path_factory.mktemp("frames")
+    return [frame_record(folder, v, t, [BOX]) for v, n in LENGTHS.items() for t in range(n)]
+
+
+@pytest.fixture
+def register():
+    """``register(name, records)``; forgotten afterwards."""
+    names = []
+
+    def register(name: str, records: list[dict], evaluator_type: str = "vid") -> str:
+        DatasetCatalog.register(name, lambda: records)
+        MetadataCatalog.get(name).set(thing_classes=["x", "y"], evaluator_type=evaluator_type)
+        names.append(name)
+        return name
+
+    yield register
+    for name in names:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+@pytest.fixture
+def cfg():
+    cfg = get_cfg()
+    add_plugtrack_config(cfg)
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = 2
+    cfg.DATALOADER.NUM_WORKERS = 0
+    cfg.SOLVER.IMS_PER_BATCH = 4
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TEST = (12,), 12
+    return cfg
+
+
+# ---- whole videos --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("batch_size", "num_workers"), [(1, 0), (3, 0), (2, 2)])
+def test_every_frame_once_in_order(cfg, register, records, batch_size, num_workers):
+    cfg.DATALOADER.NUM_WORKERS = num_workers
+    loader = build_vid_test_loader(cfg, register("t_videos", records), batch_size=batch_size)
+    items = [item for batch in loader for item in batch]
+    keys = [(item["video_id"], item["frame_index"]) for item in items]
+    assert keys == [(v, t) for v, n in LENGTHS.items() for t in range(n)]
+    assert [key for key, item in zip(keys, items, strict=True) if item["last"]] == [
+        (v, n - 1) for v, n in LENGTHS.items()
+    ]
+    assert all(item["image"].shape == (3, 12, 16) for item in items)
+    assert all((item["image"] == 10 * t).all() for (_, t), item in zip(keys, items, strict=True))
+    assert all((item["height"], item["width"]) == (12, 16) for item in items)
+    assert not any("annotations" in item or "instances" in item for item in items)
+
+
+def test_processes_share_the_videos(cfg, register, records, monkeypatch):
+    name = register("t_shared", records)
+    monkeypatch.setattr(comm, "get_world_size", lambda: 6)
+    keys = []
+    for rank in range(6):
+        monkeypatch.setattr(comm, "get_rank", lambda rank=rank: rank)
+        items = [item for batch in build_vid_test_loader(cfg, name) for item in batch]
+        assert {i["video_id"] for i in items if i["last"]} == {i["video_id"] for i in items}
+        keys += [(i["video_id"], i["frame_index"]) for i in items]
+    assert sorted(keys) == [(v, t) for v, n in LENGTHS.items() for t in range(n)]
+
+
+def test_last_flags():
+    frames = [{"video_id": v, "n": i} for i, v in enumerate("aabccc")]
+    marked = mark_last_frames(frames)
+    assert [m["last"] for m in marked] == [False, True, True, False, False, True]
+    assert [m["n"] for m in marked] == list(range(6))
+    assert "last" not in frames[0]
+    assert mark_last_frames([]) == []
+
+
+def test_unknown_dataset_is_refused_with_those_that_are_known(cfg):
+    with pytest.raises(UserError, match="no_such_set.*imagenet_vid_val.*tiny_vid_test") as error:
+        build_vid_test_loader(cfg, "no_such_set")
+    assert "tiny_det_train" not in str(error.value) and "coco" not in str(error.value)
+    with pytest.raises(UserError, match="no_such_set"):
+        check_registered(["tiny_vid_val", "no_such_set"])
+    check_registered(["tiny_vid_val", "coco_2017_val"])
+
+
+def test_stills_are_refused_for_evaluation(cfg, register, records):
+    with pytest.raises(UserError, match="t_stills: expected videos"):
+        build_vid_test_loader(cfg, register("t_stills", records, evaluator_type="none"))
+
+
+def test_another_number_of_classes_is_refused(cfg, register, records):
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = 30
+    with pytest.raises(UserError, match="NUM_CLASSES 30.*t_classes has 2"):
+        build_vid_test_loader(cfg, register("t_classes", records))
+
+
+# ---- pairs ---------------------------------------------------------------------------------------
+
+
+def pairs(cfg, num_batches: int) -> list[dict]:
+    batches = iter(build_pair_train_loader(cfg))
+    return [pair for _ in range(num_batches) for pair in next(batches)]
+
+
+def test_pairs_are_of_one_video(cfg, register, records):
+    cfg.DATASETS.TRAIN = (register("t_pairs", records),)
+    drawn = pairs(cfg, 10)
+    assert len(drawn) == 40
+    assert {pair["video_id"] for pair in drawn} == set(LENGTHS)
+    for pair in drawn:
+        assert pair["prev"]["video_id"] == pair["curr"]["video_id"] == pair["video_id"]
+        limit = LENGTHS[pair["video_id"]] - 1
+        assert min(1, limit) <= abs(pair["gap"]) <= limit
+
+
+def test_pairs_of_several_datasets(cfg, register, records):
+    halves = (
+        [r for r in records if r["video_id"] in "ab"],
+        [r for r in records if r["video_id"] in "cd"],
+    )
+    cfg.DATASETS.TRAIN = tuple(register(f"t_half{i}", half) for i, half in enumerate(halves))
+    assert {pair["video_id"] for pair in pairs(cfg, 10)} == set(LENGTHS)
+
+
+def test_videos_without_objects_are_left_out(cfg, register, records):
+    some = [{**r, "annotations": r["annotations"] if r["video_id"] == "c" else []} for r in records]
+    cfg.DATASETS.TRAIN = (register("t_some", some),)
+    assert {pair["video_id"] for pair in pairs(cfg, 5)} == {"c"}
+
+
+def test_a_single_video_of_mostly_empty_frames_goes_on_giving_pairs(cfg, register, records):
+    few = [{**r, "annotations": r["annotations"] if r["frame_index"] == 1 else []} for r in records]
+    cfg.DATASETS.TRAIN = (register("t_few", [r for r in few if r["video_id"] == "c"]),)
+    assert {pair["prev"]["frame_index"] for pair in pairs(cfg, 10)} == {1}
+
+
+def test_stills_are_refused_for_pairs(cfg, register, records):
+    still = {k: v for k, v in records[0].items() if k not in ("video_id", "frame_index")}
+    cfg.DATASETS.TRAIN = (register("t_mixed", [*records, still]),)
+    with pytest.raises(UserError, match="t_mixed.*stills"):
+        build_pair_train_loader(cfg)
+
+
+@pytest.mark.parametrize("emptied", ["records", "annotations"])
+def test_no_objects_at_all_are_refused(cfg, register, records, emptied):
+    nothing = [] if emptied == "records" else [{**r, "annotations": []} for r in records]
+    cfg.DATASETS.TRAIN = (register("t_nothing", nothing),)
+    with pytest.raises(UserError, match="t_nothing.*no video has an object"):
+        build_pair_train_loader(cfg)
+
+
+def test_unknown_training_set_is_refused(cfg):
+    cfg.DATASETS.TRAIN = ("no_such_set",)
+    with pytest.raises(UserError, match="no_such_set.*not registered"):
+        build_pair_train_loader(cfg)

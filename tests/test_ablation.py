@@ -1,0 +1,110 @@
+"""The rows of the ablation, what each of them runs, and the table."""
+
+import math
+
+import pytest
+from yacs.config import CfgNode
+
+from d2_plugtrack.ablation import ABLATION_ROWS, build_ablation_runs, format_table
+from d2_plugtrack.config import add_plugtrack_config
+
+NAMES = [
+    "per frame",
+    "Seq-NMS",
+    "TFD(0.3) + Seq-NMS",
+    "TFD(0.7) + Seq-NMS",
+    "TFD(0.7) + Seq-Track-NMS",
+    "control: denser boxes",
+    "control: no tracking",
+]
+
+
+@pytest.fixture
+def cfg():
+    cfg = CfgNode({name: CfgNode() for name in ("MODEL", "INPUT", "SOLVER", "TEST")})
+    add_plugtrack_config(cfg)
+    return cfg
+
+
+@pytest.fixture
+def tracker():
+    """Anything: it is only handed on."""
+    return object()
+
+
+def test_rows_and_their_order():
+    assert [row.name for row in ABLATION_ROWS] == NAMES
+
+
+def test_figures_of_the_paper():
+    assert {row.name: (row.paper_light, row.paper_heavy) for row in ABLATION_ROWS} == {
+        "per frame": (73.2, 76.2),
+        "Seq-NMS": (75.5, None),
+        "TFD(0.3) + Seq-NMS": (77.8, None),
+        "TFD(0.7) + Seq-NMS": (78.6, 80.4),
+        "TFD(0.7) + Seq-Track-NMS": (None, 81.1),
+        "control: denser boxes": (None, None),
+        "control: no tracking": (None, None),
+    }
+
+
+def summary(run):
+    """(per frame, tracks, merge IoU, score above, NMS), (re-scored, from tracked boxes)."""
+    p, r = run.pipeline, run.rescoring
+    how = (p.per_frame, p.tracker is not None, p.merge_threshold)
+    return (*how, p.score_threshold, p.nms_threshold), (r.enabled, r.track_links)
+
+
+def test_runs_have_the_settings_of_their_rows(cfg, tracker):
+    runs = build_ablation_runs(cfg, tracker)
+    assert {name: summary(run) for name, run in runs.items()} == {
+        "per frame": ((True, False, 0.7, 1e-3, 0.45), (False, False)),
+        "Seq-NMS": ((True, False, 0.7, 1e-3, 0.45), (True, False)),
+        "TFD(0.3) + Seq-NMS": ((False, True, 0.3, 0.03, 0.45), (True, False)),
+        "TFD(0.7) + Seq-NMS": ((False, True, 0.7, 0.03, 0.45), (True, False)),
+        "TFD(0.7) + Seq-Track-NMS": ((False, True, 0.7, 0.03, 0.45), (True, True)),
+        "control: denser boxes": ((True, False, 0.7, 1e-3, 0.7), (True, False)),
+        "control: no tracking": ((False, False, 0.7, 0.03, 0.45), (True, False)),
+    }
+    assert list(runs) == NAMES
+    assert len({id(run.pipeline) for run in runs.values()}) == len(NAMES)  # no state is shared
+    for run in runs.values():
+        assert run.pipeline.max_boxes == 300 and run.limits == (1e-3, 300)
+
+
+def test_rows_do_not_depend_on_what_they_set(cfg, tracker):
+    expected = {name: summary(run) for name, run in build_ablation_runs(cfg, tracker).items()}
+    cfg.TEST.TFD.ENABLED, cfg.TEST.TFD.TRACK, cfg.TEST.TFD.MERGE_THRESH = False, False, 0.7
+    cfg.TEST.SEQ_NMS.ENABLED, cfg.TEST.SEQ_NMS.TRACK_LINKS = False, False
+    cfg.freeze()
+    runs = build_ablation_runs(cfg, tracker)
+    assert {name: summary(run) for name, run in runs.items()} == expected
+    assert cfg.is_frozen() and cfg.TEST.TFD.ENABLED is False  # the config is only read
+
+
+def test_other_keys_stay(cfg, tracker):
+    cfg.TEST.TFD.IOU_SCORE_THRESH, cfg.TEST.SEQ_NMS.LINK_IOU, cfg.TEST.VID.SCORE_FLOOR = (
+        0.7,
+        0.6,
+        0.1,
+    )
+    for run in build_ablation_runs(cfg, tracker).values():
+        assert run.pipeline.iou_score_threshold == 0.7
+        assert run.rescoring.link_iou == 0.6 and run.limits.score_floor == 0.1
+
+
+def test_table():
+    results = {name: {"mAP": 40.0 + 1.25 * i, "AP": {}} for i, name in enumerate(NAMES)}
+    results["control: denser boxes"]["mAP"] = 39.94
+    results["control: no tracking"]["mAP"] = math.nan
+    assert format_table(dict(reversed(results.items()))).splitlines() == [
+        "| setting | paper, light | paper, heavy | mAP % | over per frame |",
+        "|---|---:|---:|---:|---:|",
+        "| per frame | 73.2 | 76.2 | 40.0 | +0.0 |",
+        "| Seq-NMS | 75.5 |  | 41.2 | +1.2 |",
+        "| TFD(0.3) + Seq-NMS | 77.8 |  | 42.5 | +2.5 |",
+        "| TFD(0.7) + Seq-NMS | 78.6 | 80.4 | 43.8 | +3.8 |",
+        "| TFD(0.7) + Seq-Track-NMS |  | 81.1 | 45.0 | +5.0 |",
+        "| control: denser boxes |  |  | 39.9 | -0.1 |",
+        "| control: no tracking |  |  | nan | +nan |",
+    ]

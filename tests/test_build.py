@@ -1,0 +1,198 @@
+"""From keys to objects, with METHOD's numbers as defaults, and mistakes that name their key."""
+
+import inspect
+
+import pytest
+from yacs.config import CfgNode
+
+from d2_plugtrack.build import build_pipeline, build_rescoring, build_video_run, needs_tracker
+from d2_plugtrack.config import add_plugtrack_config
+from d2_plugtrack.core.rescoring import Rescoring
+from d2_plugtrack.core.seq_nms import seq_nms
+from d2_plugtrack.errors import UserError
+
+
+@pytest.fixture
+def cfg():
+    """A plain yacs config: detectron2 is not needed."""
+    cfg = CfgNode({name: CfgNode() for name in ("MODEL", "INPUT", "SOLVER", "TEST")})
+    add_plugtrack_config(cfg)
+    return cfg
+
+
+@pytest.fixture
+def tracker():
+    """Anything: it is only handed on."""
+    return object()
+
+
+def settings(pipeline):
+    names = ("score_threshold", "nms_threshold", "iou_score_threshold", "track_nms_threshold")
+    return {n: getattr(pipeline, n) for n in (*names, "merge_threshold", "max_boxes")}
+
+
+# ---- defaults -------------------------------------------------------------------------------
+
+
+def test_defaults_are_the_numbers_of_the_method(cfg):
+    assert flat(cfg.MODEL.PLUGTRACK) == {
+        "NAME": "build_regression_tracker",
+        "IN_FEATURES": ["p3", "p4", "p5"],
+        "TARGET_INDEX": 1,
+        "CONV_DIM": 256,
+        "POOLER_RESOLUTION": 7,
+        "SEARCH_FACTOR": 3,
+        "BBOX_REG_WEIGHTS": (10.0, 10.0, 5.0, 5.0),
+        "SMOOTH_L1_BETA": 1.0,
+        "IOU_LOSS_WEIGHT": 1.0,
+        "REGIONS_PER_OBJECT": 256,
+        "REGIONS_LIMIT": 128,
+        "REGION_IOU_TEST": "at_least",
+        "REGION_IOU_THRESH": 0.5,
+    }
+    assert flat(cfg.INPUT.PAIR) == {"MIN_GAP": 1, "MAX_GAP": 9, "REVERSE_PROB": 0.5}
+    assert flat(cfg.TEST.PER_FRAME) == {"SCORE_THRESH": 1e-3, "NMS_THRESH": 0.45}
+    assert flat(cfg.TEST.TFD) == {
+        "ENABLED": True,
+        "TRACK": True,
+        "SCORE_THRESH": 0.03,
+        "NMS_THRESH": 0.45,
+        "IOU_SCORE_THRESH": 0.5,
+        "TRACK_NMS_THRESH": 0.7,
+        "MERGE_THRESH": 0.7,
+        "MAX_BOXES": 300,
+    }
+    assert flat(cfg.TEST.SEQ_NMS) == {
+        "ENABLED": True,
+        "TRACK_LINKS": True,
+        "LINK_IOU": 0.5,
+        "NMS_IOU": 0.45,
+        "MIN_SCORE": 0.01,
+    }
+    assert flat(cfg.TEST.VID) == {
+        "PROTOCOL": "fgfa",
+        "SCORE_FLOOR": 1e-3,
+        "DETECTIONS_PER_FRAME": 300,
+    }
+    assert cfg.SOLVER.OPTIMIZER == "SGD"
+
+
+def flat(node):
+    assert type(node) is CfgNode
+    return dict(node)
+
+
+def test_defaults_are_those_of_seq_nms(cfg):
+    parameters = inspect.signature(seq_nms).parameters
+    for key in ("LINK_IOU", "NMS_IOU", "MIN_SCORE"):
+        assert parameters[key.lower()].default == cfg.TEST.SEQ_NMS[key]
+
+
+def test_keys_fit_beside_those_of_detectron2():
+    from detectron2.config import CfgNode as Detectron2Node
+    from detectron2.config import get_cfg
+
+    cfg = get_cfg()
+    before = {name: set(cfg[name]) for name in ("MODEL", "INPUT", "SOLVER", "TEST")}
+    add_plugtrack_config(cfg)
+    assert type(cfg.TEST.TFD) is Detectron2Node
+    new = {name: set(cfg[name]) - before[name] for name in before}
+    assert new == {
+        "MODEL": {"PLUGTRACK", "TINY_RESNET"},
+        "INPUT": {"PAIR"},
+        "SOLVER": {"OPTIMIZER"},
+        "TEST": {"PER_FRAME", "TFD", "SEQ_NMS", "VID"},
+    }
+    assert build_rescoring(cfg) == Rescoring(True, True, 0.5, 0.45, 0.01)
+
+
+# ---- objects --------------------------------------------------------------------------------
+
+
+def test_tracking_first_by_default(cfg, tracker):
+    pipeline = build_pipeline(cfg, tracker)
+    assert pipeline.tracker is tracker and pipeline.per_frame is False
+    assert settings(pipeline) == {
+        "score_threshold": 0.03,
+        "nms_threshold": 0.45,
+        "iou_score_threshold": 0.5,
+        "track_nms_threshold": 0.7,
+        "merge_threshold": 0.7,
+        "max_boxes": 300,
+    }
+
+
+def test_every_key_of_tfd_arrives(cfg, tracker):
+    names = ("SCORE", "NMS", "IOU_SCORE", "TRACK_NMS", "MERGE")
+    for value, name in zip((0.11, 0.12, 0.13, 0.14, 0.15), names, strict=True):
+        cfg.TEST.TFD[f"{name}_THRESH"] = value
+    cfg.TEST.TFD.MAX_BOXES = 16
+    assert list(settings(build_pipeline(cfg, tracker)).values()) == [
+        *(0.11, 0.12, 0.13, 0.14, 0.15),
+        16,
+    ]
+
+
+@pytest.mark.parametrize("track", [True, False])
+def test_per_frame_takes_its_own_keys_and_no_tracker(cfg, tracker, track):
+    cfg.TEST.TFD.ENABLED, cfg.TEST.TFD.TRACK, cfg.TEST.SEQ_NMS.TRACK_LINKS = False, track, False
+    cfg.TEST.PER_FRAME.SCORE_THRESH, cfg.TEST.PER_FRAME.NMS_THRESH = 0.21, 0.22
+    cfg.TEST.TFD.MAX_BOXES = 16
+    for given in (tracker, None):
+        pipeline = build_pipeline(cfg, given)
+        assert pipeline.tracker is None and pipeline.per_frame is True
+        assert (pipeline.score_threshold, pipeline.nms_threshold) == (0.21, 0.22)
+        assert pipeline.max_boxes == 16
+
+
+def test_the_control_without_tracking_has_no_tracker(cfg, tracker):
+    cfg.TEST.TFD.TRACK, cfg.TEST.SEQ_NMS.TRACK_LINKS = False, False
+    for given in (tracker, None):
+        pipeline = build_pipeline(cfg, given)
+        assert pipeline.tracker is None and pipeline.per_frame is False
+        assert pipeline.score_threshold == 0.03
+
+
+def test_needs_tracker(cfg):
+    answers = {}
+    for enabled in (True, False):
+        for track in (True, False):
+            cfg.TEST.TFD.ENABLED, cfg.TEST.TFD.TRACK = enabled, track
+            answers[enabled, track] = needs_tracker(cfg)
+    assert [pair for pair, needed in answers.items() if needed] == [(True, True)]
+
+
+def test_rescoring_takes_its_keys(cfg):
+    keys = cfg.TEST.SEQ_NMS
+    keys.ENABLED, keys.TRACK_LINKS = False, False
+    keys.LINK_IOU, keys.NMS_IOU, keys.MIN_SCORE = 0.1, 0.2, 0.3
+    assert build_rescoring(cfg) == Rescoring(
+        enabled=False, track_links=False, link_iou=0.1, nms_iou=0.2, min_score=0.3
+    )
+
+
+def test_a_run_is_all_of_it(cfg, tracker):
+    cfg.TEST.VID.SCORE_FLOOR, cfg.TEST.VID.DETECTIONS_PER_FRAME = 0.2, 17
+    run = build_video_run(cfg, tracker)
+    assert run.pipeline.tracker is tracker
+    assert run.rescoring == build_rescoring(cfg)
+    assert (run.limits.score_floor, run.limits.per_frame) == (0.2, 17)
+
+
+# ---- mistakes -------------------------------------------------------------------------------
+
+
+def test_tracking_without_a_tracker(cfg):
+    with pytest.raises(UserError, match="TEST.TFD.TRACK is on, but the model has no tracker"):
+        build_pipeline(cfg, None)
+
+
+@pytest.mark.parametrize("key", ["ENABLED", "TRACK"])
+def test_links_of_a_tracker_that_does_not_track(cfg, tracker, key):
+    cfg.TEST.TFD[key] = False
+    with pytest.raises(UserError, match="TEST.SEQ_NMS.TRACK_LINKS needs tracked boxes"):
+        build_pipeline(cfg, tracker)
+    with pytest.raises(UserError, match="TEST.SEQ_NMS.TRACK_LINKS"):
+        build_video_run(cfg, tracker)
+    cfg.TEST.SEQ_NMS.ENABLED = False  # where nothing is linked it does not matter
+    assert build_pipeline(cfg, tracker).tracker is None

@@ -1,0 +1,42 @@
+"""A user's mistake is one line and exit code 2; a bug stays a bug."""
+
+import pytest
+
+from d2_plugtrack.errors import UserError, exit_on_user_error
+
+
+def test_a_users_mistake_is_one_line_and_exit_code_2(capsys):
+    @exit_on_user_error
+    def main():
+        raise UserError("videos.txt, line 3: expected two columns, found 1")
+
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "error: videos.txt, line 3: expected two columns, found 1\n"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyError, RuntimeError, OSError])
+def test_bugs_keep_their_traceback(error):
+    @exit_on_user_error
+    def main():
+        raise error("a bug")
+
+    with pytest.raises(error, match="a bug"):
+        main()
+
+
+def test_arguments_and_results_pass_through():
+    @exit_on_user_error
+    def main(*args, **kwargs):
+        """What it does."""
+        return args, kwargs
+
+    assert main(1, b=2) == ((1,), {"b": 2})
+    assert (main.__name__, main.__doc__) == ("main", "What it does.")
+
+
+def test_a_users_mistake_is_a_value_error():
+    assert issubclass(UserError, ValueError)

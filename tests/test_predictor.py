@@ -1,0 +1,189 @@
+"""VideoPredictor: frames in, steady objects out; with a stub detector, and with the tiny one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data import transforms as T
+from detectron2.modeling import build_model
+
+from d2_plugtrack.core.detector import FrameFeatures, Proposals
+from d2_plugtrack.core.rescoring import Rescoring
+from d2_plugtrack.core.tfd import VideoPipeline
+from d2_plugtrack.data.tiny_vid import TINY_CLASSES
+from d2_plugtrack.errors import UserError
+from d2_plugtrack.plugin import load_config
+from d2_plugtrack.predictor import VideoPredictor
+
+CONFIG = str(Path(__file__).resolve().parents[1] / "configs/TinyVID/plugtrack_tiny.yaml")
+
+
+class StubDetector:
+    """One object at a fixed place of the network's input; keeps the inputs it was given."""
+
+    num_classes = 2
+
+    def __init__(self):
+        self.inputs = []
+
+    def extract(self, frames):
+        self.inputs += frames
+        sizes = [tuple(f["image"].shape[1:]) for f in frames]
+        originals = [(f["height"], f["width"]) for f in frames]
+        return FrameFeatures({"map": torch.zeros(len(frames), 1, 1, 1)}, sizes, originals)
+
+    def detect(self, features):
+        boxes = torch.tensor([[[10.0, 10, 30, 20]]])
+        return [Proposals(boxes, torch.tensor([[0.2, 0.7]])) for _ in features.image_sizes]
+
+    def classify(self, features, boxes):
+        return torch.tensor([[0.1, 0.8]]).expand(len(boxes), 2)
+
+
+def stub_predictor(image_format: str = "BGR", size: int = 40) -> VideoPredictor:
+    pipeline = VideoPipeline(
+        None,
+        per_frame=False,
+        **{"score_threshold": 0.03, "nms_threshold": 0.45, "iou_score_threshold": 0.5},
+        **{"track_nms_threshold": 0.7, "merge_threshold": 0.7, "max_boxes": 300},
+    )
+    rescoring = Rescoring(True, False, link_iou=0.5, nms_iou=0.45, min_score=0.01)
+    resize = T.ResizeShortestEdge([size, size], 1000)
+    return VideoPredictor(StubDetector(), pipeline, rescoring, resize, image_format, ["x", "y"])
+
+
+def image(height: int = 80, width: int = 120) -> np.ndarray:
+    return np.random.randint(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+# ---- with a stub detector ------------------------------------------------------------------------
+
+
+def test_boxes_come_back_in_pixels_of_the_frame():
+    result = stub_predictor().step(image())  # 80x120 goes in as 40x60
+    torch.testing.assert_close(result.boxes, torch.tensor([[20.0, 20, 60, 40]]))
+    assert result.image_size == (80, 120)
+
+
+@pytest.mark.parametrize("image_format", ["BGR", "RGB"])
+def test_channel_order_is_the_models(image_format):
+    predictor = stub_predictor(image_format, size=80)
+    frame = image()
+    predictor.step(frame)
+    expected = frame[:, :, ::-1] if image_format == "RGB" else frame
+    (given,) = predictor.model.inputs
+    assert torch.equal(given["image"], torch.from_numpy(expected.transpose(2, 0, 1).copy()))
+    assert (given["height"], given["width"]) == (80, 120)
+
+
+def test_finish_gives_every_frame_and_begins_another_video():
+    predictor = stub_predictor()
+    for _ in range(3):
+        predictor.step(image())
+    objects = predictor.finish()
+    assert len(objects) == 3
+    for frame in objects:
+        assert frame.classes.tolist() == [1]
+        assert frame.scores.tolist() == pytest.approx([0.8])
+        assert frame.track_ids.tolist() == objects[0].track_ids.tolist()  # one object all along
+    assert predictor.finish() == []
+    predictor.step(image())
+    assert len(predictor.finish()) == 1
+
+
+def test_no_frames_give_nothing():
+    assert stub_predictor().finish() == []
+
+
+def test_reset_forgets_the_frames_so_far():
+    predictor = stub_predictor()
+    predictor.step(image())
+    predictor.reset()
+    assert predictor.finish() == []
+
+
+@pytest.mark.parametrize(
+    ("frame", "named"),
+    [
+        (np.zeros((8, 8), np.uint8), r"\(8, 8\) of uint8"),
+        (np.zeros((8, 8, 4), np.uint8), r"\(8, 8, 4\) of uint8"),
+        (np.zeros((3, 8, 8), np.uint8), r"\(3, 8, 8\) of uint8"),
+        (np.zeros((1, 8, 8, 3), np.uint8), r"\(1, 8, 8, 3\) of uint8"),
+        (np.zeros((8, 8, 3), np.float32), r"\(8, 8, 3\) of float32"),
+        (np.zeros((0, 8, 3), np.uint8), r"\(0, 8, 3\) of uint8"),
+        (torch.zeros(8, 8, 3, dtype=torch.uint8), "Tensor"),
+        ([[[1, 2, 3]]], "list"),
+        (None, "NoneType"),
+        ("frame.jpg", "str"),
+    ],
+)
+def test_what_is_no_frame_is_refused_and_not_counted(frame, named):
+    predictor = stub_predictor()
+    with pytest.raises(ValueError, match=f"expected.*uint8, got {named}"):
+        predictor.step(frame)
+    assert predictor.finish() == []
+
+
+# ---- with the tiny detector ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> str:
+    """Random weights of the tiny model."""
+    torch.manual_seed(0)
+    model = build_model(load_config(CONFIG, ["MODEL.DEVICE", "cpu"]))
+    path = tmp_path_factory.mktemp("weights") / "random.pth"
+    torch.save({"model": model.state_dict()}, path)
+    return str(path)
+
+
+def predictor_of(weights: str, *opts: str) -> VideoPredictor:
+    opts = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", weights, *opts]
+    return VideoPredictor.from_cfg(load_config(CONFIG, opts))
+
+
+@pytest.fixture(scope="module")
+def predictor(weights) -> VideoPredictor:
+    return predictor_of(weights)
+
+
+def test_class_names_are_those_of_the_test_set(predictor):
+    assert predictor.class_names == list(TINY_CLASSES.values())
+
+
+@pytest.mark.parametrize("names", ["('imagenet_vid_val',)", "()", "('no_such_set',)"])
+def test_class_names_are_numbers_where_no_set_has_as_many(weights, names):
+    names = predictor_of(weights, "DATASETS.TEST", names).class_names
+    assert names == [str(i) for i in range(len(TINY_CLASSES))]
+
+
+def test_video_is_tracked_and_each_video_starts_afresh(predictor):
+    frames = [image(64, 80)] * 3
+    predictor.reset()
+    first = [predictor.step(frame) for frame in frames]
+    objects = predictor.finish()
+    assert len(first[0].mapped_boxes) == 0
+    assert [len(r.mapped_boxes) for r in first[1:]] == [len(r.boxes) for r in first[:-1]]
+    assert len(first[0].boxes) > 0
+    assert [len(o.boxes) > 0 for o in objects] == [True] * 3
+    for frame in objects:
+        assert (frame.boxes >= 0).all()
+        assert (frame.boxes <= torch.tensor([80, 64] * 2)).all()
+        assert not frame.boxes.requires_grad
+    again = [predictor.step(frame) for frame in frames]
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one.boxes, other.boxes) and torch.equal(one.scores, other.scores)
+
+
+def test_per_frame_needs_no_tracker(weights, tmp_path):
+    state = torch.load(weights)["model"]
+    stock = {key: value for key, value in state.items() if not key.startswith("tracker.")}
+    torch.save({"model": stock}, tmp_path / "stock.pth")
+    opts = ["TEST.TFD.ENABLED", "False", "TEST.SEQ_NMS.TRACK_LINKS", "False"]
+    predictor = predictor_of(str(tmp_path / "stock.pth"), *opts)
+    assert predictor.pipeline.tracker is None
+    predictor.step(image(64, 80))
+    assert len(predictor.finish()[0].boxes) > 0
+    with pytest.raises(UserError, match="stock.pth.*tracker"):
+        predictor_of(str(tmp_path / "stock.pth"))
