@@ -46,7 +46,7 @@ def test_the_weights_are_small():
 
 
 def test_evaluation_of_the_shipped_weights(data_root, tmp_path):
-    expected = '[["vid", "mAP", 69.2, 2.0]]'
+    expected = '[["vid", "mAP", 85.5, 2.0]]'
     result = run(
         data_root,
         *("train_net.py", "--config-file", CONFIG, "--eval-only"),
