@@ -164,10 +164,10 @@ def test_needs_tracker(cfg):
 
 def test_rescoring_takes_its_keys(cfg):
     keys = cfg.TEST.SEQ_NMS
-    keys.ENABLED, keys.TRACK_LINKS = False, False
+    keys.ENABLED, keys.TRACK_LINKS = False, True
     keys.LINK_IOU, keys.NMS_IOU, keys.MIN_SCORE = 0.1, 0.2, 0.3
     assert build_rescoring(cfg) == Rescoring(
-        enabled=False, track_links=False, link_iou=0.1, nms_iou=0.2, min_score=0.3
+        enabled=False, track_links=True, link_iou=0.1, nms_iou=0.2, min_score=0.3
     )
 
 
