@@ -19,8 +19,8 @@ WIDTH, HEIGHT = 160, 128
 SHAPES = ("disk", "square", "triangle", "star")
 TEXTURES = ("striped", "dotted")
 SIZES = (28.0, 50.0)  # pixels, of the circle around an object before it is squashed
-DIFFICULTY_LENGTHS, DIFFICULTY_REST = (5, 10), 18  # frames of fading, defocus and so on
-BURST_LENGTHS, BURST_REST = (1, 2), 24  # frames of fast motion
+DIFFICULTY_LENGTHS, DIFFICULTY_REST = (3, 6), 8  # frames of fading, defocus and so on
+BURST_LENGTHS, BURST_REST = (1, 2), 36  # frames of fast motion
 CONTRAST = 0.35  # of the background, beside objects of full contrast
 HUE_SPREAD = 0.12  # of an object's hue around its class's, of a circle of 1; eight classes share it
 MIN_VISIBLE = 0.3  # share of a box inside the image under which the object counts as gone
@@ -117,7 +117,7 @@ def _episodes(
     start = int(rng.integers(0, rest, endpoint=True))
     while start < num_frames:
         length = int(rng.integers(*lengths, endpoint=True))
-        ramp = np.minimum(np.arange(1, length + 1), np.arange(length, 0, -1)) / 3.0
+        ramp = np.minimum(np.arange(1, length + 1), np.arange(length, 0, -1)) / 2.0
         stop = min(start + length, num_frames)
         levels[rng.integers(kinds), start:stop] = np.minimum(ramp, 1.0)[: stop - start]
         start += length + int(rng.integers(2, rest, endpoint=True))
@@ -171,10 +171,10 @@ def make_track(rng: np.random.Generator, num_frames: int) -> Track:
         sizes=size * breath,
         angles=rng.uniform(-0.4, 0.4) + np.cumsum(turn),
         squash=1 - rng.uniform(0.35, 0.55) * squashing,
-        opacity=1 - rng.uniform(0.55, 0.8) * fading,
-        defocus=rng.uniform(2.0, 4.0) * defocus,
+        opacity=1 - rng.uniform(0.9, 0.98) * fading,
+        defocus=rng.uniform(4.0, 7.0) * defocus,
         smear=np.full(num_frames, rng.uniform(0.3, 0.7)),
-        occlusion=rng.uniform(0.4, 0.6) * covering,
+        occlusion=rng.uniform(0.7, 0.95) * covering,
         occluder_side=np.full(num_frames, rng.uniform(0, 2 * np.pi)),
     )
 
