@@ -12,12 +12,27 @@ VENV ?= .venv
 # d2_plugtrack/prerequisites.py names the same address; a test compares them.
 DETECTRON2 ?= git+https://github.com/facebookresearch/detectron2.git@02b5c4e295e990042a714712c21dc79b731e8833
 
-# make train-tiny
+# make train-tiny. FRAMEWORK is that of the detector: detectron2 or torchvision.
 SEED ?= 0
 OUTPUT ?= output/train_tiny
+FRAMEWORK ?= detectron2
 
 TINY := configs/TinyVID
 DEMO := output/demo
+
+# The config of a host's tiny detector with its tracker, and the two stages of its training.
+ifeq ($(FRAMEWORK),detectron2)
+CONFIG := plugtrack_tiny
+TRAIN_DETECTOR := train_net.py --config-file $(TINY)/detector_tiny.yaml
+TRAIN_TRACKER := train_net.py --config-file $(TINY)/$(CONFIG).yaml
+else ifeq ($(FRAMEWORK),torchvision)
+CONFIG := torchvision_tiny
+TRAIN_DETECTOR := tools/train_torchvision.py --stage detector \
+	--config-file $(TINY)/torchvision_detector_tiny.yaml
+TRAIN_TRACKER := tools/train_torchvision.py --stage tracker --config-file $(TINY)/$(CONFIG).yaml
+else
+$(error FRAMEWORK $(FRAMEWORK): expected detectron2 or torchvision)
+endif
 
 PY := $(if $(VENV),$(VENV)/bin/python,$(PYTHON))
 
@@ -26,7 +41,7 @@ RUN := PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" $(PY)
 
 HAS_DETECTRON2 := $(RUN) -c 'import d2_plugtrack.prerequisites as p; p.require_detectron2()' 2>/dev/null
 
-.PHONY: help install demo test lint train-tiny clean environment detectron2
+.PHONY: help install demo show test lint train-tiny clean environment detectron2
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -37,15 +52,20 @@ help:  ## list the targets
 install: environment detectron2  ## fill the virtual environment, and no more
 	@$(HAS_DETECTRON2)
 
-demo: environment detectron2  ## annotate a clip and print the ablation, with the shipped weights
-	@$(HAS_DETECTRON2)
+demo: environment detectron2  ## annotate a clip and print the ablation, on every host there is
 	$(RUN) datasets/prepare_tiny_vid.py --output $(DEMO)/tiny_vid --splits test --videos 8
-	$(RUN) demo/video_demo.py --config-file $(TINY)/plugtrack_tiny.yaml \
+	@if $(HAS_DETECTRON2); then $(MAKE) --no-print-directory show FRAMEWORK=detectron2; fi
+	@$(MAKE) --no-print-directory show FRAMEWORK=torchvision
+
+# One host's part of the demo; its set is there.
+show:
+	@mkdir -p $(DEMO)/$(FRAMEWORK)
+	$(RUN) demo/video_demo.py --config-file $(TINY)/$(CONFIG).yaml \
 		--input $(DEMO)/tiny_vid/Data/VID/test/tiny_test_00000 --frame-rate 10 --zoom 4 \
-		--output $(DEMO)/clip.mp4 MODEL.WEIGHTS demo/plugtrack_tiny.pth
+		--output $(DEMO)/$(FRAMEWORK)/clip.mp4 MODEL.WEIGHTS demo/$(CONFIG).pth
 	DETECTRON2_DATASETS=$(DEMO) $(RUN) tools/ablation.py \
-		--config-file $(TINY)/plugtrack_tiny.yaml --dataset tiny_vid_test \
-		--json $(DEMO)/ablation.json MODEL.WEIGHTS demo/plugtrack_tiny.pth
+		--config-file $(TINY)/$(CONFIG).yaml --dataset tiny_vid_test \
+		--json $(DEMO)/$(FRAMEWORK)/ablation.json MODEL.WEIGHTS demo/$(CONFIG).pth
 
 test: environment detectron2  ## run the tests; without detectron2, those that do not need it
 	$(RUN) -m pytest
@@ -53,14 +73,12 @@ test: environment detectron2  ## run the tests; without detectron2, those that d
 lint: environment  ## check the code with ruff
 	$(PY) -m ruff check .
 
-train-tiny: environment detectron2  ## train on synthetic videos; SEED=0 OUTPUT=output/train_tiny
-	@$(HAS_DETECTRON2)
+train-tiny: environment detectron2  ## train on synthetic videos; SEED=0 OUTPUT=... FRAMEWORK=...
+	@$(if $(filter detectron2,$(FRAMEWORK)),$(HAS_DETECTRON2))
 	$(RUN) datasets/prepare_tiny_vid.py --output "$(OUTPUT)/tiny_vid" --seed $(SEED)
-	DETECTRON2_DATASETS="$(OUTPUT)" $(RUN) train_net.py \
-		--config-file $(TINY)/detector_tiny.yaml \
+	DETECTRON2_DATASETS="$(OUTPUT)" $(RUN) $(TRAIN_DETECTOR) \
 		SEED $(SEED) OUTPUT_DIR "$(OUTPUT)/detector"
-	DETECTRON2_DATASETS="$(OUTPUT)" $(RUN) train_net.py \
-		--config-file $(TINY)/plugtrack_tiny.yaml \
+	DETECTRON2_DATASETS="$(OUTPUT)" $(RUN) $(TRAIN_TRACKER) \
 		MODEL.WEIGHTS "$(OUTPUT)/detector/model_final.pth" \
 		DATASETS.TEST "()" SEED $(SEED) OUTPUT_DIR "$(OUTPUT)/tracker"
 	$(RUN) tools/publish_weights.py "$(OUTPUT)/tracker/model_final.pth" "$(OUTPUT)/model_final.pth"

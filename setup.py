@@ -22,11 +22,12 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["d2_plugtrack", "d2_plugtrack.*"]),
     # detectron2 is missing on purpose: it is not on PyPI, where nobody owns its name and anyone
-    # could register it. d2_plugtrack/prerequisites.py has the command that installs it. fvcore,
-    # iopath and yacs come with it, at versions that detectron2 bounds from above.
+    # could register it. d2_plugtrack/prerequisites.py has the command that installs it. iopath and
+    # yacs come with fvcore.
     install_requires=[
         "Pillow>=10.0",
         "av>=14.2",
+        "fvcore>=0.1.5.post20221221",
         "numpy>=1.26",
         "opencv-python>=4.8",
         "pycocotools>=2.0.7",

@@ -3,12 +3,62 @@
 Any yacs node with the keys of ``config.py`` will do; detectron2 is not needed.
 """
 
+from collections.abc import Mapping
+from typing import Any, get_args
+
 from .core.rescoring import Rescoring
+from .core.sampling import Reading
 from .core.tfd import VideoPipeline
 from .core.tracker import TrackerHead
 from .core.vid_metrics import PROTOCOLS
 from .core.video_evaluation import DetectionLimits, VideoRun
 from .errors import UserError
+
+
+def build_tracker(cfg, map_shapes: Mapping[str, Any]) -> TrackerHead:
+    """The tracker (Sec. 4) that ``MODEL.PLUGTRACK`` describes, untrained.
+
+    Args:
+        map_shapes: name of each map of the detector: something with ``channels`` and ``stride``.
+
+    Raises:
+        UserError: maps that the detector does not have.
+    """
+    keys = cfg.MODEL.PLUGTRACK
+    missing = [name for name in keys.IN_FEATURES if name not in map_shapes]
+    if missing or not 0 <= keys.TARGET_INDEX < len(keys.IN_FEATURES):
+        raise UserError(
+            f"MODEL.PLUGTRACK.IN_FEATURES {list(keys.IN_FEATURES)} with TARGET_INDEX "
+            f"{keys.TARGET_INDEX}: the backbone has the maps {sorted(map_shapes)}"
+        )
+    return TrackerHead(
+        in_features=keys.IN_FEATURES,
+        in_channels=[map_shapes[name].channels for name in keys.IN_FEATURES],
+        target=keys.TARGET_INDEX,
+        stride=map_shapes[keys.IN_FEATURES[keys.TARGET_INDEX]].stride,
+        channels=keys.CONV_DIM,
+        template_size=keys.POOLER_RESOLUTION,
+        search_factor=keys.SEARCH_FACTOR,
+        box_weights=keys.BBOX_REG_WEIGHTS,
+        smooth_l1_beta=keys.SMOOTH_L1_BETA,
+        iou_loss_weight=keys.IOU_LOSS_WEIGHT,
+    )
+
+
+def build_region_sampling(cfg) -> dict[str, Any]:
+    """Keyword arguments of ``core.sampling.sample_regions`` from ``MODEL.PLUGTRACK``."""
+    keys = cfg.MODEL.PLUGTRACK
+    if keys.REGION_IOU_TEST not in get_args(Reading):
+        raise UserError(
+            f"MODEL.PLUGTRACK.REGION_IOU_TEST {keys.REGION_IOU_TEST}: expected one of "
+            f"{', '.join(get_args(Reading))}"
+        )
+    return {
+        "per_object": keys.REGIONS_PER_OBJECT,
+        "limit": keys.REGIONS_LIMIT,
+        "iou_threshold": keys.REGION_IOU_THRESH,
+        "reading": keys.REGION_IOU_TEST,
+    }
 
 
 def needs_tracker(cfg) -> bool:

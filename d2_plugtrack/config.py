@@ -1,8 +1,9 @@
 """Every key that the project adds to a yacs config, once, with its default and its meaning.
 
 Nothing is imported here: :func:`add_plugtrack_config` takes detectron2's config (or any yacs node
-with MODEL, INPUT, SOLVER and TEST) and makes its new nodes of the same class. Sections are those
-of the paper.
+with MODEL, INPUT, SOLVER and TEST) and makes its new nodes of the same class. A host without
+detectron2 has no config to add to: :func:`add_torchvision_config` fills an empty node. Sections
+are those of the paper.
 """
 
 from typing import TYPE_CHECKING
@@ -100,3 +101,47 @@ def add_plugtrack_config(cfg: "CfgNode") -> None:
     # Detections that count, after re-scoring: score at least this, the best so many of a frame.
     cfg.TEST.VID.SCORE_FLOOR = 1e-3
     cfg.TEST.VID.DETECTIONS_PER_FRAME = 300
+
+
+def add_torchvision_config(cfg: "CfgNode") -> None:
+    """Fill an empty node with what torchvision's detectors need, detectron2's names where it can.
+
+    The project's own keys are added as well.
+    """
+    node = type(cfg)
+    # The framework of the detector; a config file without this key is one of detectron2.
+    cfg.HOST = "torchvision"
+    cfg.SEED = 0
+    cfg.OUTPUT_DIR = "output"
+    for name in ("MODEL", "INPUT", "DATASETS", "DATALOADER", "SOLVER", "TEST"):
+        cfg[name] = node()
+
+    # A name of hosts/torchvision_models.py, or any Faster or Mask R-CNN of
+    # torchvision.models.list_models(torchvision.models.detection).
+    cfg.MODEL.NAME = "tiny_fasterrcnn"
+    # Foreground classes.
+    cfg.MODEL.NUM_CLASSES = 8
+    # A weights file of this project, of the detector alone or with a tracker.
+    cfg.MODEL.WEIGHTS = ""
+    # "" chooses CUDA where there is one.
+    cfg.MODEL.DEVICE = ""
+
+    # Shorter and longer side of the network's input, in training and in testing.
+    cfg.INPUT.MIN_SIZE_TEST = 800
+    cfg.INPUT.MAX_SIZE_TEST = 1333
+    cfg.DATASETS.TRAIN = []
+    cfg.DATASETS.TEST = []
+    cfg.DATALOADER.NUM_WORKERS = 0
+
+    # AdamW: rising to BASE_LR over WARMUP_ITERS, then a cosine down to nothing.
+    cfg.SOLVER.IMS_PER_BATCH = 8
+    cfg.SOLVER.MAX_ITER = 1000
+    cfg.SOLVER.WARMUP_ITERS = 100
+    cfg.SOLVER.BASE_LR = 0.002
+    cfg.SOLVER.WEIGHT_DECAY = 0.01
+    # Largest norm of the gradient.
+    cfg.SOLVER.CLIP_VALUE = 5.0
+
+    add_plugtrack_config(cfg)
+    # Names as torchvision's FPN gives them: strides 8, 16 and 32.
+    cfg.MODEL.PLUGTRACK.IN_FEATURES = ["1", "2", "3"]

@@ -2,12 +2,14 @@
 
 A mistake in what the user gave (a file that is not there, a key that does not exist, a line that
 does not parse) is not a bug: its message alone must say which file, line or key, what was
-expected and what was found. Commands print it as one line, without a traceback, and exit with 2.
+expected and what was found. Commands print it as one line, without a traceback, and exit with 2;
+so they do where detectron2 is asked for and missing.
 """
 
 import functools
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 
 class UserError(ValueError):
@@ -22,7 +24,15 @@ def exit_on_user_error(main: Callable[..., object]) -> Callable[..., object]:
         try:
             return main(*args, **kwargs)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
+            _stop(error)
+        except ModuleNotFoundError as error:
+            if error.name != "detectron2":
+                raise
+            _stop(error)  # a config of a host that is not installed; the message says how to
 
     return guarded
+
+
+def _stop(error: Exception) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)

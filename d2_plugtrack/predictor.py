@@ -5,38 +5,36 @@ Shape letters: M objects of a frame. In the manner of detectron2's DefaultPredic
 Reading and writing video files is in ``video_io.py``, drawing in ``visualization.py``.
 """
 
-from .prerequisites import require_detectron2
-
-require_detectron2()
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
-from detectron2.data import transforms as T
 
 from .build import build_pipeline, build_rescoring
-from .core.detector import detect_frames
+from .core.detector import VideoDetector, detect_frames
 from .core.rescoring import Rescoring, TrackedObjects, rescore_video, tracked_objects
 from .core.tfd import FrameResult, VideoPipeline
-from .modeling.plugtrack_rcnn import PlugTrackRCNN
-from .plugin import load_model
+from .host import Host, open_detectron2, open_host
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
 
 
 class VideoPredictor:
     """Detects and tracks in one video after another.
 
     Args:
-        model: a detector with a tracker, on its device.
-        pipeline: the frame loop around the model's tracker.
+        detector: of any framework, on its device.
+        pipeline: the frame loop around its tracker.
         rescoring: how a finished video is re-scored.
-        resize: applied to every frame before it goes to the model.
-        image_format: channel order that the model expects, "BGR" or "RGB".
         class_names: in label order.
+        prepare: makes of a BGR frame what ``detector.extract`` takes; where None, it takes the
+            frame itself.
 
     Example::
 
-        predictor = VideoPredictor.from_cfg(cfg)
+        predictor = VideoPredictor.from_config_file("configs/TinyVID/plugtrack_tiny.yaml")
         for frame in frames:
             predictor.step(frame)
         for objects in predictor.finish():
@@ -45,42 +43,39 @@ class VideoPredictor:
 
     def __init__(
         self,
-        model: PlugTrackRCNN,
+        detector: VideoDetector,
         pipeline: VideoPipeline,
         rescoring: Rescoring,
-        resize: T.Augmentation,
-        image_format: str,
         class_names: list[str],
+        prepare: Callable[[np.ndarray], Any] | None = None,
     ):
-        self.model = model
+        self.detector = detector
         self.pipeline = pipeline
         self.rescoring = rescoring
-        self.resize = resize
-        self.image_format = image_format
         self.class_names = class_names
+        self.prepare = prepare
         self.reset()
 
     @classmethod
-    def from_cfg(cls, cfg: CfgNode) -> "VideoPredictor":
-        """The predictor that a config describes, with ``MODEL.WEIGHTS`` loaded.
+    def from_config_file(cls, config_file: str, opts: Sequence[str] = ()) -> "VideoPredictor":
+        """The predictor that a config file and ``KEY VALUE`` pairs describe, weights loaded.
 
         Class names are those of the first of ``DATASETS.TEST``, where it has as many classes as
         the model, or else the labels' numbers.
         """
-        model = load_model(cfg)
-        names = [str(label) for label in range(model.num_classes)]
-        if cfg.DATASETS.TEST:
-            known = MetadataCatalog.get(cfg.DATASETS.TEST[0]).get("thing_classes", [])
-            names = known if len(known) == len(names) else names
-        size = cfg.INPUT.MIN_SIZE_TEST
-        return cls(
-            model,
-            build_pipeline(cfg, model.tracker),
-            build_rescoring(cfg),
-            T.ResizeShortestEdge([size, size], cfg.INPUT.MAX_SIZE_TEST),
-            cfg.INPUT.FORMAT,
-            names,
-        )
+        return cls.from_host(open_host(config_file, opts))
+
+    @classmethod
+    def from_cfg(cls, cfg: "CfgNode") -> "VideoPredictor":
+        """The same from a detectron2 config."""
+        return cls.from_host(open_detectron2(cfg))
+
+    @classmethod
+    def from_host(cls, host: Host) -> "VideoPredictor":
+        """The predictor of a detector that is ready, with the settings of its config."""
+        pipeline = build_pipeline(host.cfg, host.tracker)
+        rescoring = build_rescoring(host.cfg)
+        return cls(host.detector, pipeline, rescoring, host.class_names, host.prepare)
 
     def reset(self) -> None:
         """Forget the frames so far: the next one starts a video."""
@@ -95,11 +90,8 @@ class VideoPredictor:
             ValueError: no array, or one of another shape or type or without pixels.
         """
         _check_frame(frame)
-        image = frame[:, :, ::-1] if self.image_format == "RGB" else frame
-        image = self.resize.get_transform(image).apply_image(image)
-        tensor = torch.as_tensor(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        model_input = {"image": tensor, "height": frame.shape[0], "width": frame.shape[1]}
-        (detected,) = detect_frames(self.model, self.pipeline.tracker, [model_input])
+        given = frame if self.prepare is None else self.prepare(frame)
+        (detected,) = detect_frames(self.detector, self.pipeline.tracker, [given])
         result = self.pipeline.step(detected)
         self._results.append(result)
         return result

@@ -11,10 +11,6 @@ import argparse
 import os
 from pathlib import Path
 
-from d2_plugtrack.prerequisites import require_detectron2
-
-require_detectron2()
-
 import cv2
 import numpy as np
 from tqdm import tqdm
@@ -22,7 +18,6 @@ from tqdm import tqdm
 from d2_plugtrack.core.rescoring import TrackedObjects
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.outputs import ensure_writable, write_json
-from d2_plugtrack.plugin import load_config
 from d2_plugtrack.predictor import VideoPredictor
 from d2_plugtrack.video_io import FrameSource, VideoWriter, open_frames
 from d2_plugtrack.visualization import draw_tracks
@@ -31,14 +26,13 @@ from d2_plugtrack.visualization import draw_tracks
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    cfg = load_config(args.config_file, args.opts)
     source = open_frames(args.input, args.frame_rate)
     json_path = args.json or args.output.with_suffix(".json")
     if args.output.exists() and os.path.samefile(args.input, args.output):
         raise UserError(f"--output {args.output}: is the input; name another file")
     ensure_writable(args.output, ".mp4")
     ensure_writable(json_path)
-    predictor = VideoPredictor.from_cfg(cfg)
+    predictor = VideoPredictor.from_config_file(args.config_file, args.opts)
     objects, sizes = detect(predictor, source)
     objects = [confident(o, args.confidence_threshold) for o in objects]
     write_json(json_path, as_json(args.input, source, predictor.class_names, objects, sizes))

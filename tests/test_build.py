@@ -1,11 +1,19 @@
 """From keys to objects, with METHOD's numbers as defaults, and mistakes that name their key."""
 
 import inspect
+from types import SimpleNamespace
 
 import pytest
 from yacs.config import CfgNode
 
-from d2_plugtrack.build import build_pipeline, build_rescoring, build_video_run, needs_tracker
+from d2_plugtrack.build import (
+    build_pipeline,
+    build_region_sampling,
+    build_rescoring,
+    build_tracker,
+    build_video_run,
+    needs_tracker,
+)
 from d2_plugtrack.config import add_plugtrack_config
 from d2_plugtrack.core.rescoring import Rescoring
 from d2_plugtrack.core.seq_nms import seq_nms
@@ -179,12 +187,44 @@ def test_a_run_is_all_of_it(cfg, tracker):
     assert (run.limits.score_floor, run.limits.per_frame) == (0.2, 17)
 
 
+def test_a_tracker_on_maps_of_any_framework(cfg):
+    maps = {f"p{i}": SimpleNamespace(channels=10 * i, stride=2**i) for i in range(2, 6)}
+    cfg.MODEL.PLUGTRACK.CONV_DIM = 6
+    tracker = build_tracker(cfg, maps)
+    assert tracker.in_features == ("p3", "p4", "p5") and tracker.stride == 16
+    assert tracker.template_block[0].in_channels == 30 + 40 + 50
+    assert tracker.shared.out_channels == 6
+
+
+def test_every_key_of_region_sampling_arrives(cfg):
+    keys = cfg.MODEL.PLUGTRACK
+    keys.REGIONS_PER_OBJECT, keys.REGIONS_LIMIT, keys.REGION_IOU_THRESH = 11, 12, 0.13
+    for reading in ("at_least", "below"):
+        keys.REGION_IOU_TEST = reading
+        expected = {"per_object": 11, "limit": 12, "iou_threshold": 0.13, "reading": reading}
+        assert build_region_sampling(cfg) == expected
+
+
 # ---- mistakes -------------------------------------------------------------------------------
 
 
 def test_tracking_without_a_tracker(cfg):
     with pytest.raises(UserError, match="TEST.TFD.TRACK is on, but the model has no tracker"):
         build_pipeline(cfg, None)
+
+
+@pytest.mark.parametrize("changes", [{"IN_FEATURES": ["p3", "res4"]}, {"TARGET_INDEX": 3}])
+def test_maps_that_are_not_there(cfg, changes):
+    cfg.MODEL.PLUGTRACK.update(changes)
+    maps = {name: SimpleNamespace(channels=3, stride=8) for name in ("p3", "p4", "p5")}
+    with pytest.raises(UserError, match=r"IN_FEATURES .* TARGET_INDEX .* \['p3', 'p4', 'p5'\]"):
+        build_tracker(cfg, maps)
+
+
+def test_an_iou_test_that_does_not_exist(cfg):
+    cfg.MODEL.PLUGTRACK.REGION_IOU_TEST = "above"
+    with pytest.raises(UserError, match="REGION_IOU_TEST above: expected one of at_least, below"):
+        build_region_sampling(cfg)
 
 
 @pytest.mark.parametrize("key", ["ENABLED", "TRACK"])

@@ -40,3 +40,16 @@ def test_arguments_and_results_pass_through():
 
 def test_a_users_mistake_is_a_value_error():
     assert issubclass(UserError, ValueError)
+
+
+def test_missing_detectron2_is_one_line_and_other_modules_are_bugs(capsys):
+    @exit_on_user_error
+    def main(name):
+        raise ModuleNotFoundError(f"{name} is not installed", name=name)
+
+    with pytest.raises(SystemExit) as exit_:
+        main("detectron2")
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == "error: detectron2 is not installed\n"
+    with pytest.raises(ModuleNotFoundError):
+        main("scipy")

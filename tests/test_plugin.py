@@ -9,11 +9,14 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_model
 
 from d2_plugtrack import plugin
+from d2_plugtrack.config_file import read_host
+from d2_plugtrack.data.catalog import DATASETS, find_dataset
 from d2_plugtrack.data.imagenet_vid import VID_CLASSES
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.errors import UserError
+from d2_plugtrack.host import load_torchvision_config
 from d2_plugtrack.modeling.tracker_heads import TRACKER_HEADS
-from d2_plugtrack.plugin import data_root, load_config, load_model
+from d2_plugtrack.plugin import load_config, load_model
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs/TinyVID"
 CONFIG = str(CONFIGS / "plugtrack_tiny.yaml")
@@ -34,7 +37,8 @@ def refusal(config_file: str, opts=()) -> str:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_configs_load(path):
-    assert load_config(str(path)).MODEL.DEVICE in ("cpu", "cuda")
+    load = load_config if read_host(str(path)) == "detectron2" else load_torchvision_config
+    assert load(str(path)).MODEL.DEVICE in ("cpu", "cuda")
 
 
 def test_later_sources_win(tmp_path):
@@ -171,34 +175,19 @@ def test_video_sets_are_marked_for_the_evaluator():
     assert sorted(marked) == sorted(VIDEO_SETS + TINY_VIDEO_SETS)
 
 
-def test_data_root_is_detectron2s_variable(monkeypatch):
-    monkeypatch.setenv("DETECTRON2_DATASETS", "~/somewhere")
-    assert data_root() == Path.home() / "somewhere"
-    monkeypatch.delenv("DETECTRON2_DATASETS")
-    assert data_root() == Path("datasets")
-
-
-def test_sets_are_read_below_the_data_root(monkeypatch, tmp_path):
+def test_registered_sets_are_those_of_the_catalog(monkeypatch, tmp_path):
     write_tiny_vid(tmp_path / "tiny_vid", seed=0, num_videos=1)
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))  # looked at when used, not imported
-    lengths = {name: len(DatasetCatalog.get(name)) for name in [*TINY_VIDEO_SETS, "tiny_det_train"]}
-    records = DatasetCatalog.get("tiny_vid_test")
-    assert lengths["tiny_vid_test"] == len(records) == records[0]["video_length"]
-    assert lengths["tiny_vid_train_15frames"] == 15 <= lengths["tiny_vid_train"]
-    assert lengths["tiny_det_train"] == 10
-    assert records[0]["file_name"].startswith(str(tmp_path))
-    assert all("video_id" not in r for r in DatasetCatalog.get("tiny_det_train"))
+    for name in [*TINY_VIDEO_SETS, "tiny_det_train"]:
+        records = DatasetCatalog.get(name)
+        assert records == find_dataset(name).load_records()
+        assert records[0]["file_name"].startswith(str(tmp_path))
 
 
-@pytest.mark.parametrize("made", [[], ["tiny_vid"], ["tiny_vid", "ILSVRC2015"]])
-def test_absent_or_empty_data_is_named(monkeypatch, tmp_path, made):
-    root = tmp_path / "data"
-    for folder in made:
-        (root / folder).mkdir(parents=True)
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(root))
-    for name in [*VIDEO_SETS, "imagenet_det_train", *TINY_VIDEO_SETS, "tiny_det_train"]:
-        folder = "tiny_vid" if name.startswith("tiny") else "ILSVRC2015"
-        with pytest.raises(UserError, match=f"{root}/{folder}: expected"):
+def test_absent_data_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    for name in DATASETS:
+        with pytest.raises(UserError, match=f"{tmp_path}/.*: expected"):
             DatasetCatalog.get(name)
 
 

@@ -5,32 +5,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from detectron2.data import transforms as T
-from detectron2.modeling import build_model
 
 from d2_plugtrack.core.detector import FrameFeatures, Proposals
 from d2_plugtrack.core.rescoring import Rescoring
 from d2_plugtrack.core.tfd import VideoPipeline
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES
 from d2_plugtrack.errors import UserError
-from d2_plugtrack.plugin import load_config
 from d2_plugtrack.predictor import VideoPredictor
 
 CONFIG = str(Path(__file__).resolve().parents[1] / "configs/TinyVID/plugtrack_tiny.yaml")
 
 
 class StubDetector:
-    """One object at a fixed place of the network's input; keeps the inputs it was given."""
+    """One object at a fixed place of the network's input, half as large as a frame.
+
+    It keeps the frames that it was given.
+    """
 
     num_classes = 2
 
     def __init__(self):
-        self.inputs = []
+        self.given = []
 
     def extract(self, frames):
-        self.inputs += frames
-        sizes = [tuple(f["image"].shape[1:]) for f in frames]
-        originals = [(f["height"], f["width"]) for f in frames]
+        self.given += frames
+        originals = [frame.shape[:2] for frame in frames]
+        sizes = [(height // 2, width // 2) for height, width in originals]
         return FrameFeatures({"map": torch.zeros(len(frames), 1, 1, 1)}, sizes, originals)
 
     def detect(self, features):
@@ -41,7 +41,7 @@ class StubDetector:
         return torch.tensor([[0.1, 0.8]]).expand(len(boxes), 2)
 
 
-def stub_predictor(image_format: str = "BGR", size: int = 40) -> VideoPredictor:
+def stub_predictor(prepare=None) -> VideoPredictor:
     pipeline = VideoPipeline(
         None,
         per_frame=False,
@@ -49,8 +49,7 @@ def stub_predictor(image_format: str = "BGR", size: int = 40) -> VideoPredictor:
         **{"track_nms_threshold": 0.7, "merge_threshold": 0.7, "max_boxes": 300},
     )
     rescoring = Rescoring(True, False, link_iou=0.5, nms_iou=0.45, min_score=0.01)
-    resize = T.ResizeShortestEdge([size, size], 1000)
-    return VideoPredictor(StubDetector(), pipeline, rescoring, resize, image_format, ["x", "y"])
+    return VideoPredictor(StubDetector(), pipeline, rescoring, ["x", "y"], prepare)
 
 
 def image(height: int = 80, width: int = 120) -> np.ndarray:
@@ -66,15 +65,14 @@ def test_boxes_come_back_in_pixels_of_the_frame():
     assert result.image_size == (80, 120)
 
 
-@pytest.mark.parametrize("image_format", ["BGR", "RGB"])
-def test_channel_order_is_the_models(image_format):
-    predictor = stub_predictor(image_format, size=80)
-    frame = image()
+def test_the_detector_gets_the_frame_itself_or_what_is_prepared_of_it():
+    frame, other = image(), image()
+    predictor = stub_predictor()
     predictor.step(frame)
-    expected = frame[:, :, ::-1] if image_format == "RGB" else frame
-    (given,) = predictor.model.inputs
-    assert torch.equal(given["image"], torch.from_numpy(expected.transpose(2, 0, 1).copy()))
-    assert (given["height"], given["width"]) == (80, 120)
+    assert predictor.detector.given == [frame] and predictor.class_names == ["x", "y"]
+    predictor = stub_predictor(prepare=lambda given: {id(frame): other}[id(given)])
+    predictor.step(frame)
+    assert [id(given) for given in predictor.detector.given] == [id(other)]
 
 
 def test_finish_gives_every_frame_and_begins_another_video():
@@ -131,6 +129,10 @@ def test_what_is_no_frame_is_refused_and_not_counted(frame, named):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> str:
     """Random weights of the tiny model."""
+    from detectron2.modeling import build_model
+
+    from d2_plugtrack.plugin import load_config
+
     torch.manual_seed(0)
     model = build_model(load_config(CONFIG, ["MODEL.DEVICE", "cpu"]))
     path = tmp_path_factory.mktemp("weights") / "random.pth"
@@ -138,14 +140,61 @@ def weights(tmp_path_factory) -> str:
     return str(path)
 
 
+def opts_of(weights: str, *opts: str) -> list[str]:
+    return ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", weights, *opts]
+
+
 def predictor_of(weights: str, *opts: str) -> VideoPredictor:
-    opts = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", weights, *opts]
-    return VideoPredictor.from_cfg(load_config(CONFIG, opts))
+    return VideoPredictor.from_config_file(CONFIG, opts_of(weights, *opts))
 
 
 @pytest.fixture(scope="module")
 def predictor(weights) -> VideoPredictor:
     return predictor_of(weights)
+
+
+def test_from_a_config_that_is_loaded(predictor, weights):
+    from d2_plugtrack.plugin import load_config
+
+    same = VideoPredictor.from_cfg(load_config(CONFIG, opts_of(weights)))
+    frame = image(64, 80)
+    results = [p.step(frame) for p in (predictor, same)]
+    predictor.reset()
+    assert len(results[0].boxes) > 0
+    assert torch.equal(results[0].boxes, results[1].boxes)
+    assert same.class_names == predictor.class_names and same.rescoring == predictor.rescoring
+
+
+@pytest.mark.parametrize("image_format", ["BGR", "RGB"])
+def test_channel_order_is_the_models(weights, image_format):
+    opts = ["INPUT.FORMAT", image_format, "INPUT.MIN_SIZE_TEST", "80"]
+    frame = image()
+    given = predictor_of(weights, *opts).prepare(frame)
+    expected = frame[:, :, ::-1] if image_format == "RGB" else frame
+    assert torch.equal(given["image"], torch.from_numpy(expected.transpose(2, 0, 1).copy()))
+    assert (given["height"], given["width"]) == (80, 120)
+
+
+@pytest.mark.parametrize("size", [(80, 120), (300, 100), (50, 400), (40, 41), (128, 160)])
+@pytest.mark.parametrize("image_format", ["BGR", "RGB"])
+def test_frames_are_prepared_as_detectron2_does_it(weights, tmp_path, size, image_format):
+    import cv2
+    from detectron2.data import DatasetMapper
+
+    from d2_plugtrack.plugin import load_config
+
+    opts = ["INPUT.FORMAT", image_format, "INPUT.MIN_SIZE_TEST", "40", "INPUT.MAX_SIZE_TEST", "90"]
+    frame, path = image(*size), str(tmp_path / "frame.png")
+    cv2.imwrite(path, frame)
+    mapper = DatasetMapper(load_config(CONFIG, opts), is_train=False)
+    expected = mapper({"file_name": path, "height": size[0], "width": size[1]})
+    predictor = predictor_of(weights, *opts)
+    given = predictor.prepare(frame)
+    assert torch.equal(given["image"], expected["image"])
+    assert (given["height"], given["width"]) == size
+    shorter, longer = sorted(given["image"].shape[1:])
+    assert (shorter == 40 and longer <= 90) or longer == 90
+    assert predictor.step(frame).image_size == size
 
 
 def test_class_names_are_those_of_the_test_set(predictor):

@@ -16,11 +16,10 @@ from d2_plugtrack.prerequisites import DETECTRON2_ADDRESS, DETECTRON2_INSTALL
 ROOT = Path(__file__).resolve().parent.parent
 LAZY_NAMES = ["PlugTrackRCNN", "VIDEvaluator", "VideoPredictor", "add_plugtrack_config"]
 
-# None in sys.modules makes an import fail as if the package were not installed.
-WITHOUT_DETECTRON2 = """
-import importlib, sys
-sys.modules.update(detectron2=None, fvcore=None, iopath=None)
-"""
+
+def without(*packages: str) -> str:
+    """Code after which importing one of the packages fails as if it were not installed."""
+    return f"import importlib, sys; sys.modules.update(dict.fromkeys({packages}))\n"
 
 
 def run_python(code: str, *arguments: str) -> str:
@@ -51,7 +50,7 @@ def setup_arguments(monkeypatch):
 def test_setup_does_not_require_detectron2(setup_arguments):
     lists = [setup_arguments["install_requires"], *setup_arguments["extras_require"].values()]
     requirements = [line for lines in lists for line in lines]
-    assert "torch" in {re.match(r"[\w-]+", line)[0].lower() for line in requirements}
+    assert {"torch", "fvcore"} <= {re.match(r"[\w-]+", line)[0].lower() for line in requirements}
     assert not [line for line in requirements if "detectron2" in line.lower()]
     assert "\ndetectron2" not in (ROOT / "requirements.txt").read_text(encoding="utf-8").lower()
 
@@ -73,27 +72,30 @@ def test_importing_the_package_imports_nothing_heavy():
     assert run_python(code).strip() == "set()"
 
 
-def test_core_imports_without_detectron2():
+def test_core_imports_without_detectron2_and_what_comes_with_it():
     names = module_names("d2_plugtrack/core")
     assert "d2_plugtrack.core" in names
-    code = WITHOUT_DETECTRON2 + "for name in sys.argv[1:]: importlib.import_module(name)"
-    run_python(code, *names)
+    code = without("detectron2", "fvcore", "iopath", "yacs")
+    run_python(code + "for name in sys.argv[1:]: importlib.import_module(name)", *names)
 
 
 def test_every_module_imports_without_detectron2_or_says_how_to_get_it():
-    code = f"""{WITHOUT_DETECTRON2}
+    code = f"""{without("detectron2")}
 for name in sys.argv[1:]:
     try:
         importlib.import_module(name)
     except ImportError as error:
-        if {DETECTRON2_INSTALL!r} not in str(error):
-            print(name, error)
+        print(name, "" if {DETECTRON2_INSTALL!r} in str(error) else error)
 """
-    assert run_python(code, *module_names("d2_plugtrack")) == ""
+    needing = run_python(code, *module_names("d2_plugtrack")).split("\n")
+    modeling = [n for n in module_names("d2_plugtrack/modeling") if n != "d2_plugtrack.modeling"]
+    others = ("data.loaders", "data.pair_mapper", "evaluation", "plugin")
+    expected = [*modeling, *(f"d2_plugtrack.{name}" for name in others)]
+    assert sorted(line.rstrip() for line in needing if line) == sorted(expected)
 
 
 def test_missing_detectron2_error_has_the_command():
-    code = f"""{WITHOUT_DETECTRON2}
+    code = f"""{without("detectron2")}
 from d2_plugtrack.prerequisites import require_detectron2
 try:
     require_detectron2()
@@ -111,8 +113,13 @@ def test_lazy_names_are_listed_and_others_are_attribute_errors():
         _ = d2_plugtrack.no_such_name
 
 
-@pytest.mark.detectron2
-@pytest.mark.parametrize("name", LAZY_NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(pytest.param(n, marks=pytest.mark.detectron2) for n in ("PlugTrackRCNN", "VIDEvaluator")),
+        *("VideoPredictor", "add_plugtrack_config"),
+    ],
+)
 def test_lazy_names_resolve(name):
     value = getattr(d2_plugtrack, name)
     assert value.__name__ == name

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,16 @@ from d2_plugtrack.data.tiny_vid import write_tiny_vid
 from d2_plugtrack.video_io import VideoWriter, open_frames
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIG = str(ROOT / "configs/TinyVID/plugtrack_tiny.yaml")
-WEIGHTS = str(ROOT / "demo/plugtrack_tiny.pth")
 CLIP = "tiny_vid/Data/VID/test/tiny_test_00000"
+NAMES = [pytest.param("plugtrack_tiny", marks=pytest.mark.detectron2), "torchvision_tiny"]
 
-pytestmark = pytest.mark.detectron2
+
+def config(name: str) -> str:
+    return str(ROOT / f"configs/TinyVID/{name}.yaml")
+
+
+def weights(name: str) -> str:
+    return str(ROOT / f"demo/{name}.pth")
 
 
 @pytest.fixture(scope="module")
@@ -41,26 +47,57 @@ def run(data_root, *command, cwd=ROOT):
     )
 
 
-def test_the_weights_are_small():
-    assert Path(WEIGHTS).stat().st_size < 6e6
+@pytest.mark.parametrize("name", ["plugtrack_tiny", "torchvision_tiny"])
+def test_the_weights_are_small(name):
+    assert Path(weights(name)).stat().st_size < 6e6
 
 
+@pytest.mark.detectron2
 def test_evaluation_of_the_shipped_weights(data_root, tmp_path):
-    expected = '[["vid", "mAP", 85.5, 2.0]]'
+    expected = '[["vid", "mAP", 86.7, 2.0]]'
     result = run(
         data_root,
-        *("train_net.py", "--config-file", CONFIG, "--eval-only"),
-        *("MODEL.WEIGHTS", WEIGHTS, "OUTPUT_DIR", tmp_path / "out"),
+        *("train_net.py", "--config-file", config("plugtrack_tiny"), "--eval-only"),
+        *("MODEL.WEIGHTS", weights("plugtrack_tiny"), "OUTPUT_DIR", tmp_path / "out"),
         *("TEST.EXPECTED_RESULTS", expected),
     )
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
 
 
-def test_video_demo_on_a_folder_of_frames(data_root, tmp_path):
+@pytest.mark.parametrize("name", NAMES)
+def test_tracking_pays_in_the_ablation(data_root, tmp_path, name):
     result = run(
         data_root,
-        *("demo/video_demo.py", "--config-file", CONFIG, "--input", data_root / CLIP),
-        *("--output", tmp_path / "clip.mp4", "--zoom", "2", "MODEL.WEIGHTS", WEIGHTS),
+        *("tools/ablation.py", "--config-file", config(name), "--dataset", "tiny_vid_test"),
+        *("--json", tmp_path / "rows.json", "MODEL.WEIGHTS", weights(name)),
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    values = {row["name"]: row["mAP"] for row in rows}
+    assert len(values) == 7 and result.stdout.count("|\n") == 9
+    assert values["TFD(0.7) + Seq-Track-NMS"] > values["per frame"] + 2
+    assert 40 < values["per frame"] < 90
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tracker_evaluation(data_root, tmp_path, name):
+    result = run(
+        data_root,
+        *("tools/eval_tracker.py", "--config-file", config(name), "--dataset", "tiny_vid_test"),
+        *("--gaps", "1", "9", "--json", tmp_path / "rows.json", "MODEL.WEIGHTS", weights(name)),
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    near, far = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert near["gap"] == 1 and near["tracked"] > 0.75
+    assert far["gap"] == 9 and far["tracked"] > far["unmoved"] + 0.1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_video_demo_on_a_folder_of_frames(data_root, tmp_path, name):
+    result = run(
+        data_root,
+        *("demo/video_demo.py", "--config-file", config(name), "--input", data_root / CLIP),
+        *("--output", tmp_path / "clip.mp4", "--zoom", "2", "MODEL.WEIGHTS", weights(name)),
     )
     assert result.returncode == 0, result.stderr[-2000:]
     frames = list(open_frames(tmp_path / "clip.mp4"))
@@ -92,29 +129,45 @@ def test_video_demo_refuses_bad_input_in_one_line(tmp_path, monkeypatch, capsys,
     (tmp_path / "text.mp4").write_text("not a video")
     with VideoWriter("clip.mp4", 10) as writer:
         writer.write(np.zeros((32, 32, 3), np.uint8))
-    demo = load_script(ROOT / "demo/video_demo.py")
+    demo = runpy.run_path(str(ROOT / "demo/video_demo.py"))
     with pytest.raises(SystemExit) as stop:
-        demo["main"](["--config-file", CONFIG, *arguments])
+        demo["main"](["--config-file", config("torchvision_tiny"), *arguments])
     assert stop.value.code == 2
     message = capsys.readouterr().err
     assert message.startswith("error: ") and named in message and message.count("\n") == 1
     assert not (tmp_path / "o.mp4").exists()
 
 
-def load_script(path: Path) -> dict:
-    import runpy
-
-    return runpy.run_path(str(path))
-
-
+@pytest.mark.detectron2
 def test_the_readmes_example(data_root, tmp_path):
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     for name in ("configs", "demo"):
         (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "output/demo").mkdir(parents=True)
-    with VideoWriter(tmp_path / "output/demo/clip.mp4", 10) as writer:
+    (tmp_path / "output/demo/detectron2").mkdir(parents=True)
+    with VideoWriter(tmp_path / "output/demo/detectron2/clip.mp4", 10) as writer:
         for frame in open_frames(data_root / CLIP):
             writer.write(frame)
     result = run(data_root, "-c", example, cwd=tmp_path)
     assert result.returncode == 0, result.stderr[-2000:]
     assert result.stdout.count("tensor(") > 30 and "_" in result.stdout
+
+
+def test_the_example_runs_without_detectron2(tmp_path):
+    hidden = "import sys, runpy; sys.modules['detectron2'] = None; sys.argv = sys.argv[1:]; "
+    result = run(
+        tmp_path,
+        *("-c", hidden + "runpy.run_path(sys.argv[0], run_name='__main__')"),
+        *("examples/torchvision_detector.py", "--output", tmp_path, "--steps", 5, "--videos", 2),
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "the detector:" not in result.stdout  # nothing that check() complains about
+    assert len(list(open_frames(tmp_path / "clip.mp4"))) == 30
+    assert len((ROOT / "examples/torchvision_detector.py").read_text().splitlines()) < 120
+
+
+def test_the_documented_check_runs():
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/DETECTORS.md").read_text(), re.S)
+    frames = "import numpy as np; frames = [np.zeros((64, 96, 3), np.uint8)] * 2\n"
+    result = run(ROOT, "-c", frames + example)
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr[-2000:]
+    assert len((ROOT / "docs/toy_detector.py").read_text().splitlines()) <= 40

@@ -330,7 +330,7 @@ MISTAKES = {
         "tiny_det_train: expected videos",
     ),
     "ablation, other classes": (
-        *(ABLATION, [*STAGE_TWO, "--dataset", "imagenet_vid_val"], []),
+        *(ABLATION, [*STAGE_TWO, "--dataset", "imagenet_vid_val"], ["MODEL.WEIGHTS", "{tracker}"]),
         "imagenet_vid_val has 30 classes",
     ),
     # the weights are absent too, but the file to write is looked at before any work

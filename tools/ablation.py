@@ -9,49 +9,37 @@ import argparse
 import math
 from pathlib import Path
 
-from d2_plugtrack.prerequisites import require_detectron2
-
-require_detectron2()
-
-import torch
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from tqdm import tqdm
 
 from d2_plugtrack.ablation import build_ablation_runs, format_table
-from d2_plugtrack.core.detector import detect_frames
 from d2_plugtrack.core.video_evaluation import mean_average_precision
-from d2_plugtrack.data.loaders import build_vid_test_loader
+from d2_plugtrack.data.catalog import find_videos
 from d2_plugtrack.errors import UserError, exit_on_user_error
+from d2_plugtrack.host import open_host
 from d2_plugtrack.outputs import ensure_writable, write_json
-from d2_plugtrack.plugin import load_config, load_model
 
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    cfg = load_config(args.config_file, args.opts)
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: expected at least 1")
     if args.json:
         ensure_writable(args.json)
-    loader = build_vid_test_loader(cfg, args.dataset, batch_size=args.batch_size)
-    model = load_model(cfg, tracker_required=True)
-    runs = build_ablation_runs(cfg, model.tracker)
-    with torch.no_grad():
-        for inputs in tqdm(loader, desc=args.dataset, unit="batch", disable=None):
-            frames = detect_frames(model, model.tracker, inputs)
-            for record, frame in zip(inputs, frames, strict=True):
-                for run in runs.values():
-                    key = record["video_id"], record["frame_index"]
-                    run.process(frame, key, record["last"])
-    records = DatasetCatalog.get(args.dataset)
-    names = MetadataCatalog.get(args.dataset).thing_classes
-    protocol = cfg.TEST.VID.PROTOCOL
+    dataset = find_videos(args.dataset)  # refuses a name before the weights are loaded
+    host = open_host(args.config_file, args.opts, tracker_required=True)
+    records = host.load_videos(args.dataset)
+    runs = build_ablation_runs(host.cfg, host.tracker)
+    detected = host.detect(records, args.batch_size)
+    for record, frame in tqdm(detected, args.dataset, len(records), unit="frame", disable=None):
+        for run in runs.values():
+            run.process(frame, (record["video_id"], record["frame_index"]), record["last"])
+    protocol = host.cfg.TEST.VID.PROTOCOL
     results = {
-        name: mean_average_precision(records, run.detections, names, protocol)
+        name: mean_average_precision(records, run.detections, dataset.class_names, protocol)
         for name, run in runs.items()
     }
-    print(f"{args.dataset}, {len(records)} frames, protocol {protocol}, {cfg.MODEL.WEIGHTS}")
+    print(f"{args.dataset}, {len(records)} frames, protocol {protocol}, {host.cfg.MODEL.WEIGHTS}")
     print(format_table(results))
     if args.json:
         rows = [
@@ -71,7 +59,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--dataset", required=True, help="a registered video dataset")
+    parser.add_argument("--dataset", required=True, help="a dataset of videos")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
     parser.add_argument("--batch-size", type=int, default=4, help="frames through the detector")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")

@@ -10,47 +10,42 @@ import math
 from collections import defaultdict
 from pathlib import Path
 
-from d2_plugtrack.prerequisites import require_detectron2
-
-require_detectron2()
-
 import torch
-from detectron2.data import DatasetCatalog
 from tqdm import tqdm
 
-from d2_plugtrack.data.loaders import build_vid_test_loader
+from d2_plugtrack.data.catalog import find_videos
 from d2_plugtrack.errors import UserError, exit_on_user_error
+from d2_plugtrack.host import open_host
 from d2_plugtrack.outputs import ensure_writable, write_json
-from d2_plugtrack.plugin import load_config, load_model
 from d2_plugtrack.tracker_evaluation import TrackingOverlap, tracking_overlap
 
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    cfg = load_config(args.config_file, args.opts)
     if min(args.gaps) < 1:
         raise UserError(f"--gaps {' '.join(map(str, args.gaps))}: expected at least 1 frame each")
     if args.json:
         ensure_writable(args.json)
-    loader = build_vid_test_loader(cfg, args.dataset)
-    model = load_model(cfg, tracker_required=True)
-    truth = {r["image_id"]: r for r in DatasetCatalog.get(args.dataset)}
+    find_videos(args.dataset)  # refuses a name before the weights are loaded
+    host = open_host(args.config_file, args.opts, tracker_required=True)
+    records = host.load_videos(args.dataset)
     overlaps: dict[int, list[TrackingOverlap]] = defaultdict(list)
-    maps, records = [], []
-    with torch.no_grad():
-        for inputs in tqdm(loader, desc=args.dataset, unit="frame", disable=None):
-            features = model.extract(inputs)
-            maps.append(model.tracker.tracking_map(features.maps, features.image_sizes)[0])
-            records.append(truth[inputs[0]["image_id"]])
-            if inputs[0]["last"]:
-                for gap in args.gaps:
-                    size = features.image_sizes[0]
-                    overlap = tracking_overlap(model.tracker, maps, records, gap, size)
-                    overlaps[gap].append(overlap)
-                maps, records = [], []
+    maps, video = [], []
+    batches = host.batches(records, batch_size=1)
+    for (record,), frames in tqdm(batches, args.dataset, unit="frame", disable=None):
+        with torch.no_grad():
+            features = host.detector.extract(frames)
+            tracking_map = host.tracker.tracking_map(features.maps, features.image_sizes)[0]
+        maps.append(tracking_map)
+        video.append(record)
+        if record["last"]:
+            for gap in args.gaps:
+                size = features.image_sizes[0]
+                overlaps[gap].append(tracking_overlap(host.tracker, maps, video, gap, size))
+            maps, video = [], []
     rows = [summarize(gap, overlaps[gap]) for gap in args.gaps]
-    print(f"{args.dataset}, {cfg.MODEL.WEIGHTS}: mean IoU with the truth")
+    print(f"{args.dataset}, {host.cfg.MODEL.WEIGHTS}: mean IoU with the truth")
     print("| gap | objects | tracked | left where it was |\n|---:|---:|---:|---:|")
     for row in rows:
         print(f"| {row['gap']} | {row['objects']} | {row['tracked']:.3f} | {row['unmoved']:.3f} |")
@@ -75,7 +70,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--dataset", required=True, help="a registered video dataset")
+    parser.add_argument("--dataset", required=True, help="a dataset of videos")
     parser.add_argument("--gaps", type=int, nargs="+", default=[1, 3, 5, 9], metavar="FRAMES")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")

@@ -7,10 +7,9 @@
 import argparse
 from pathlib import Path
 
-import torch
-
-from d2_plugtrack.errors import UserError, exit_on_user_error
-from d2_plugtrack.outputs import atomic_output, ensure_writable
+from d2_plugtrack.errors import exit_on_user_error
+from d2_plugtrack.outputs import ensure_writable
+from d2_plugtrack.weights import read_weights, write_weights
 
 
 @exit_on_user_error
@@ -22,12 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("weights", type=Path, help="file to write")
     args = parser.parse_args(argv)
     ensure_writable(args.weights, ".pth")
-    try:
-        model = torch.load(args.checkpoint, map_location="cpu", weights_only=True)["model"]
-    except (OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise UserError(f"{args.checkpoint}: not a checkpoint of train_net.py: {error}") from error
-    with atomic_output(args.weights) as temporary:
-        torch.save({"model": model}, temporary)
+    write_weights(args.weights, read_weights(args.checkpoint))
     print(f"{args.weights}: {args.weights.stat().st_size / 1e6:.1f} MB")
 
 

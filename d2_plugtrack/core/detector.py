@@ -5,20 +5,17 @@ classes. Boxes are xyxy in pixels of the network's input, probabilities in [0, 1
 background. A frame may have no proposals; no boxes have ``(0, K)`` probabilities.
 
 A detector offers three methods, :class:`VideoDetector`; :func:`detect_frames` calls the first two
-on a batch and hands out one :class:`DetectedFrame` a frame, which is all that ``tfd.py`` sees. Two
-readings of a detector's raw output are here: :func:`per_class_detections`, what a stock detector
-reports, and :func:`best_class_detections`, the detected objects of Sec. 5.
+on a batch and hands out one :class:`DetectedFrame` a frame, which is all that ``tfd.py`` sees.
+Detections are chosen from what it says in ``detections.py``; :func:`check` says what is wrong with
+an implementation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, nms
 
-from .boxes import clip_boxes
 from .tracker import TrackerHead
 
 
@@ -110,55 +107,16 @@ def _classifier(detector: VideoDetector, features: FrameFeatures) -> Callable[[T
     return classify
 
 
-def per_class_detections(
-    proposals: Proposals,
-    image_size: tuple[int, int],
-    *,
-    score_threshold: float,
-    nms_threshold: float,
-    limit: int,
-) -> tuple[Tensor, Tensor]:
-    """What a stock two-stage detector reports: NMS within each class, the best ``limit``.
+def check(detector: VideoDetector, frames: Sequence[Any]) -> list[str]:
+    """What an implementation gets wrong, a sentence each; empty where nothing was found.
 
-    Returns:
-        (B, 4) boxes and (B, K) scores with one class above zero in each row, best first.
+    Tries the three methods on ``frames``, in whatever form ``extract`` takes them: two or more of
+    one size, with objects that the detector knows, say the most. Shapes, box format, coordinates,
+    probabilities, the order of the classes, and features that depend on the batch are looked at.
+
+    Raises:
+        ValueError: no frames.
     """
-    boxes, scores = _finite(proposals, image_size)
-    rows, classes = (scores > score_threshold).nonzero(as_tuple=True)
-    boxes = boxes[rows, classes if boxes.shape[1] > 1 else torch.zeros_like(classes)]
-    best = scores[rows, classes]
-    keep = batched_nms(boxes, best, classes, nms_threshold)[:limit]
-    one_class = scores.new_zeros((len(keep), scores.shape[1]))
-    one_class[torch.arange(len(keep), device=keep.device), classes[keep]] = best[keep]
-    return boxes[keep], one_class
+    from .detector_check import find_problems  # which imports this file
 
-
-def best_class_detections(
-    proposals: Proposals,
-    image_size: tuple[int, int],
-    *,
-    score_threshold: float,
-    nms_threshold: float,
-) -> tuple[Tensor, Tensor]:
-    """Detected objects (Sec. 5): the likeliest class's box of each proposal, then NMS over all.
-
-    Returns:
-        (B, 4) boxes and (B,) best-class scores above the threshold, best first.
-    """
-    boxes, scores = _finite(proposals, image_size)
-    if scores.numel() == 0:
-        return boxes.new_zeros((0, 4)), scores.new_zeros(0)
-    best, classes = scores.max(dim=1)
-    rows = torch.arange(len(boxes), device=boxes.device)
-    boxes = boxes[rows, classes if boxes.shape[1] > 1 else 0]
-    candidates = best > score_threshold
-    boxes, best = boxes[candidates], best[candidates]
-    keep = nms(boxes, best, nms_threshold)
-    return boxes[keep], best[keep]
-
-
-def _finite(proposals: Proposals, image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Boxes clipped to the image; proposals with a NaN or infinity anywhere are left out."""
-    boxes, scores = proposals
-    valid = boxes.isfinite().flatten(1).all(dim=1) & scores.isfinite().all(dim=1)
-    return clip_boxes(boxes[valid], image_size), scores[valid]
+    return find_problems(detector, frames)

@@ -16,7 +16,8 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from .boxes import has_area, pairwise_iou, scale_boxes
-from .detector import DetectedFrame, best_class_detections, per_class_detections
+from .detections import best_class_detections, per_class_detections
+from .detector import DetectedFrame
 from .tracker import Tracked, TrackerHead
 
 MIN_SIDE = 1.0  # pixels of the network's input; a smaller tracked box is no object any more

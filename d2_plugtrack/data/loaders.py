@@ -4,8 +4,7 @@ from ..prerequisites import require_detectron2
 
 require_detectron2()
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from detectron2.data import (
     DatasetCatalog,
@@ -18,6 +17,7 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
 from ..errors import UserError
+from .catalog import mark_last_frames
 from .imagenet_vid import group_by_video
 from .pair_mapper import PairMapper
 from .samplers import VideoSampler
@@ -56,15 +56,6 @@ def build_pair_train_loader(cfg) -> DataLoader:
     if not videos:
         raise UserError(f"DATASETS.TRAIN {list(cfg.DATASETS.TRAIN)}: no video has an object in it")
     return build_detection_train_loader(cfg, mapper=PairMapper(cfg), dataset=videos)
-
-
-def mark_last_frames(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The records with ``last``: whether the frame is its video's last one in the dataset."""
-    followers = [*(r["video_id"] for r in records), None][1:]
-    return [
-        {**r, "last": r["video_id"] != follower}
-        for r, follower in zip(records, followers, strict=True)
-    ]
 
 
 def build_vid_test_loader(cfg, dataset_name: str, batch_size: int = 1) -> DataLoader:

@@ -19,82 +19,47 @@ from detectron2.config import configurable
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 
-from ..errors import UserError
-
-MAX_DRAWS = 100  # of a pair whose first frame has an object
-
-
-def draw_pair(
-    num_frames: int,
-    *,
-    min_gap: int,
-    max_gap: int,
-    reverse_prob: float,
-    rng: np.random.Generator | np.random.RandomState,
-) -> tuple[int, int]:
-    """Frame numbers ``(prev, curr)`` of a random pair.
-
-    The gap is uniform in [min_gap, max_gap], clamped to what the video has; with ``reverse_prob``
-    the later frame comes first.
-    """
-    gap = min(int(rng.choice(np.arange(min_gap, max_gap + 1))), num_frames - 1)
-    first = int(rng.choice(num_frames - gap))
-    pair = first, first + gap
-    return pair[::-1] if rng.uniform() < reverse_prob else pair
+from .labeled_frames import PairDrawing
 
 
 class PairMapper:
     """Maps a video to a training pair whose ``prev`` has objects.
 
-    Pairs are drawn from the video until one is found, at most ``MAX_DRAWS`` times; then, or where
-    the augmentations leave no object, the result is None, and detectron2 takes another video.
+    Where many draws find none, or the augmentations leave no object, the result is None, and
+    detectron2 takes another video.
 
     Args:
         augmentations: one draw of them is applied to both frames.
         image_format: channel order, as ``INPUT.FORMAT``.
-        min_gap, max_gap, reverse_prob: of :func:`draw_pair`.
+        drawing: of the two frames.
     """
 
     @configurable
     def __init__(
-        self,
-        *,
-        augmentations: list[T.Augmentation],
-        image_format: str,
-        min_gap: int,
-        max_gap: int,
-        reverse_prob: float,
+        self, *, augmentations: list[T.Augmentation], image_format: str, drawing: PairDrawing
     ):
-        if not 0 <= min_gap <= max_gap:
-            raise UserError(
-                f"INPUT.PAIR.MIN_GAP {min_gap} and MAX_GAP {max_gap}: expected 0 <= MIN_GAP <= "
-                "MAX_GAP"
-            )
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
-        self.drawing = {"min_gap": min_gap, "max_gap": max_gap, "reverse_prob": reverse_prob}
+        self.drawing = drawing
 
     @classmethod
     def from_config(cls, cfg) -> dict[str, Any]:
+        keys = cfg.INPUT.PAIR
         return {
             "augmentations": utils.build_augmentation(cfg, is_train=True),
             "image_format": cfg.INPUT.FORMAT,
-            "min_gap": cfg.INPUT.PAIR.MIN_GAP,
-            "max_gap": cfg.INPUT.PAIR.MAX_GAP,
-            "reverse_prob": cfg.INPUT.PAIR.REVERSE_PROB,
+            "drawing": PairDrawing(keys.MIN_GAP, keys.MAX_GAP, keys.REVERSE_PROB),
         }
 
     def __call__(self, video: dict[str, Any]) -> dict[str, Any] | None:
         frames = video["frames"]
-        # Not by returning None each time: detectron2 sets a video aside for every None, and fails
-        # when none is left, which a handful of videos with empty frames soon reaches.
-        for _ in range(MAX_DRAWS):
-            # numpy's global state is what detectron2 seeds in its loader workers
-            prev, curr = draw_pair(len(frames), **self.drawing, rng=np.random)
-            if frames[prev]["annotations"]:
-                break
-        else:
+        # Many draws, not a None each: detectron2 sets a video aside for every None, and fails
+        # when none is left, which a handful of videos with empty frames soon reaches. numpy's
+        # global state is what detectron2 seeds in its loader workers.
+        pair = self.drawing.draw_with_objects(frames, np.random)
+        if pair is None:
             return None
+        prev, curr = pair
         prev_input, transforms = self._map_frame(frames[prev], None)
         if len(prev_input["instances"]) == 0:
             return None

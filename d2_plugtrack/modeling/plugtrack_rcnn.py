@@ -13,8 +13,6 @@ from ..prerequisites import require_detectron2
 
 require_detectron2()
 
-from typing import get_args
-
 import torch
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
@@ -22,8 +20,9 @@ from detectron2.modeling.roi_heads import FastRCNNOutputLayers, Res5ROIHeads, St
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
+from ..build import build_region_sampling
 from ..core.detector import FrameFeatures, Proposals, assemble_frames
-from ..core.sampling import Reading, sample_regions
+from ..core.pair_losses import Objects, pair_losses
 from ..core.tracker import TrackerHead
 from ..errors import UserError
 from .tracker_heads import build_tracker_head
@@ -51,19 +50,8 @@ class PlugTrackRCNN(GeneralizedRCNN):
     @classmethod
     def from_config(cls, cfg) -> dict:
         ret = super().from_config(cfg)
-        keys = cfg.MODEL.PLUGTRACK
-        if keys.REGION_IOU_TEST not in get_args(Reading):
-            raise UserError(
-                f"MODEL.PLUGTRACK.REGION_IOU_TEST {keys.REGION_IOU_TEST}: expected one of "
-                f"{', '.join(get_args(Reading))}"
-            )
         ret["tracker"] = build_tracker_head(cfg, ret["backbone"].output_shape())
-        ret["region_sampling"] = {
-            "per_object": keys.REGIONS_PER_OBJECT,
-            "limit": keys.REGIONS_LIMIT,
-            "iou_threshold": keys.REGION_IOU_THRESH,
-            "reading": keys.REGION_IOU_TEST,
-        }
+        ret["region_sampling"] = build_region_sampling(cfg)
         return ret
 
     def train(self, mode: bool = True) -> nn.Module:
@@ -157,24 +145,13 @@ class PlugTrackRCNN(GeneralizedRCNN):
         with torch.no_grad():
             features = self.extract([p["prev"] for p in pairs] + [p["curr"] for p in pairs])
             maps = self.tracker.tracking_map(features.maps, features.image_sizes)
-            samples = [self._sample(pair) for pair in pairs]
-        boxes, targets, present = zip(*samples, strict=True)
-        deltas, scores = self.tracker(maps[: len(pairs)], maps[len(pairs) :], boxes)
-        return self.tracker.losses(
-            deltas, scores, torch.cat(boxes), torch.cat(targets), torch.cat(present)
-        )
+        prev, curr = ([self._objects(p[key]) for p in pairs] for key in ("prev", "curr"))
+        prev_maps, curr_maps = maps.split(len(pairs))
+        return pair_losses(self.tracker, prev_maps, curr_maps, prev, curr, self.region_sampling)
 
-    def _sample(self, pair: dict) -> tuple[Tensor, Tensor, Tensor]:
-        """Regions (R, 4) of a pair, the true boxes (R, 4) to reach, and whether there is one."""
-        prev, curr = (pair[key]["instances"].to(self.device) for key in ("prev", "curr"))
-        regions = sample_regions(prev.gt_boxes.tensor, **self.region_sampling)
-        wanted = prev.gt_track_ids[regions.objects]
-        same = wanted[:, None] == curr.gt_track_ids[None, :]
-        present = same.any(dim=1)
-        targets = torch.zeros_like(regions.boxes)
-        partner = same.float().argmax(dim=1) if len(curr) else wanted
-        targets[present] = curr.gt_boxes.tensor[partner[present]]
-        return regions.boxes, targets, present
+    def _objects(self, frame: dict) -> Objects:
+        instances = frame["instances"].to(self.device)
+        return Objects(instances.gt_boxes.tensor, instances.gt_track_ids)
 
 
 def _check_detector(proposal_generator: nn.Module | None, roi_heads: nn.Module) -> None:

@@ -10,6 +10,7 @@ require_detectron2()
 
 from fvcore.common.registry import Registry
 
+from ..build import build_tracker
 from ..core.tracker import TrackerHead
 from ..errors import UserError
 
@@ -37,22 +38,4 @@ def build_tracker_head(cfg, input_shape) -> TrackerHead:
 @TRACKER_HEADS.register()
 def build_regression_tracker(cfg, input_shape) -> TrackerHead:
     """The paper's tracker (Sec. 4) on ``MODEL.PLUGTRACK.IN_FEATURES``."""
-    keys = cfg.MODEL.PLUGTRACK
-    missing = [name for name in keys.IN_FEATURES if name not in input_shape]
-    if missing or not 0 <= keys.TARGET_INDEX < len(keys.IN_FEATURES):
-        raise UserError(
-            f"MODEL.PLUGTRACK.IN_FEATURES {list(keys.IN_FEATURES)} with TARGET_INDEX "
-            f"{keys.TARGET_INDEX}: the backbone has the maps {sorted(input_shape)}"
-        )
-    return TrackerHead(
-        in_features=keys.IN_FEATURES,
-        in_channels=[input_shape[name].channels for name in keys.IN_FEATURES],
-        target=keys.TARGET_INDEX,
-        stride=input_shape[keys.IN_FEATURES[keys.TARGET_INDEX]].stride,
-        channels=keys.CONV_DIM,
-        template_size=keys.POOLER_RESOLUTION,
-        search_factor=keys.SEARCH_FACTOR,
-        box_weights=keys.BBOX_REG_WEIGHTS,
-        smooth_l1_beta=keys.SMOOTH_L1_BETA,
-        iou_loss_weight=keys.IOU_LOSS_WEIGHT,
-    )
+    return build_tracker(cfg, input_shape)

@@ -1,206 +1,19 @@
-"""Both readings of a detector's output against plain oracles, and frames out of a batch."""
+"""Frames out of a batch, and what is said of a detector that is implemented wrong."""
 
-import math
-
+import numpy as np
 import pytest
 import torch
 
-from d2_plugtrack.core.detector import (
-    Proposals,
-    best_class_detections,
-    detect_frames,
-    per_class_detections,
-)
+from d2_plugtrack.core.detector import FrameFeatures, Proposals, check, detect_frames
+from docs.toy_detector import ColorDetector
 
 SIZE = (60, 80)
 
 
-def random_proposals(count, num_classes=4, agnostic=False):
-    """Boxes on a coarse grid, some beyond the image, that overlap much; no two scores are equal."""
-    per_box = 1 if agnostic else num_classes
-    corners = 5.0 * torch.randint(-2, 12, (count, per_box, 2))
-    sizes = 5.0 * torch.randint(0, 9, (count, per_box, 2))
-    scores = torch.randperm(count * num_classes) / (count * num_classes + 1.0)
-    boxes = torch.cat([corners, corners + sizes], dim=2)
-    return Proposals(boxes, scores.reshape(count, num_classes) ** 3)
-
-
-# ---- plain oracles --------------------------------------------------------------------------
-
-
-def clipped(box):
-    height, width = SIZE
-    return [min(max(v, 0.0), limit) for v, limit in zip(box, (width, height) * 2, strict=True)]
-
-
-def plain_iou(a, b):
-    width = max(min(a[2], b[2]) - max(a[0], b[0]), 0)
-    height = max(min(a[3], b[3]) - max(a[1], b[1]), 0)
-    union = sum((c[2] - c[0]) * (c[3] - c[1]) for c in (a, b)) - width * height
-    return width * height / union if union else 0.0
-
-
-def plain_nms(detections, threshold, same_class):
-    """(score, class, box) that stay, best first."""
-    kept = []
-    for score, label, box in sorted(detections, key=lambda d: -d[0]):
-        rivals = [k for k in kept if k[1] == label or not same_class]
-        if all(plain_iou(box, k[2]) <= threshold for k in rivals):
-            kept.append((score, label, box))
-    return kept
-
-
-def listed(proposals):
-    """Every (score, class, box) of every proposal, proposal by proposal."""
-    for boxes, scores in zip(*(p.tolist() for p in proposals), strict=True):
-        numbers = [v for box in boxes for v in box] + scores
-        if all(math.isfinite(v) for v in numbers):
-            yield [(s, k, clipped(boxes[k if len(boxes) > 1 else 0])) for k, s in enumerate(scores)]
-
-
-def plain_per_class(proposals, score_threshold, nms_threshold, limit):
-    above = [d for row in listed(proposals) for d in row if d[0] > score_threshold]
-    return plain_nms(above, nms_threshold, same_class=True)[:limit]
-
-
-def plain_best_class(proposals, score_threshold, nms_threshold):
-    best = [max(row) for row in listed(proposals)]
-    above = [d for d in best if d[0] > score_threshold]
-    return plain_nms(above, nms_threshold, same_class=False)
-
-
-# ---- against them ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("agnostic", [False, True])
-@pytest.mark.parametrize("seed", range(50))
-def test_per_class_is_that_of_a_plain_oracle(seed, agnostic):
-    torch.manual_seed(seed)
-    proposals = random_proposals(int(torch.randint(0, 40, ())), agnostic=agnostic)
-    settings = {"score_threshold": 0.1, "nms_threshold": 0.45, "limit": (15, 300)[seed % 2]}
-    boxes, scores = per_class_detections(proposals, SIZE, **settings)
-    expected = plain_per_class(proposals, **settings)
-    assert boxes.shape == (len(expected), 4) and scores.shape == (len(expected), 4)
-    assert boxes.tolist() == [box for _, _, box in expected]
-    assert scores.max(dim=1).values.tolist() == [score for score, _, _ in expected]
-    assert scores.argmax(dim=1).tolist() == [label for _, label, _ in expected]
-    assert ((scores > 0).sum(dim=1) == 1).all()
-
-
-@pytest.mark.parametrize("agnostic", [False, True])
-@pytest.mark.parametrize("seed", range(50))
-def test_best_class_is_that_of_a_plain_oracle(seed, agnostic):
-    torch.manual_seed(seed)
-    proposals = random_proposals(int(torch.randint(0, 60, ())), agnostic=agnostic)
-    settings = {"score_threshold": 0.1, "nms_threshold": 0.45}
-    boxes, scores = best_class_detections(proposals, SIZE, **settings)
-    expected = plain_best_class(proposals, **settings)
-    assert boxes.shape == (len(expected), 4) and scores.shape == (len(expected),)
-    assert boxes.tolist() == [box for _, _, box in expected]
-    assert scores.tolist() == [score for score, _, _ in expected]
-
-
-@pytest.mark.parametrize("agnostic", [False, True])
-@pytest.mark.parametrize("seed", range(20))
-def test_per_class_is_that_of_detectron2(seed, agnostic):
-    from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference_single_image
-
-    torch.manual_seed(seed)
-    boxes, scores = random_proposals(80, agnostic=agnostic)
-    boxes = boxes + torch.randn_like(boxes)
-    boxes[3, 0, 1], boxes[7, 0, 2], scores[11, 2] = math.nan, math.inf, math.nan
-    ours = per_class_detections(
-        Proposals(boxes, scores), SIZE, score_threshold=1e-3, nms_threshold=0.45, limit=60
-    )
-    background = torch.zeros(80, 1)
-    theirs, _ = fast_rcnn_inference_single_image(
-        boxes.flatten(1), torch.cat([scores, background], dim=1), SIZE, 1e-3, 0.45, 60
-    )
-    assert ours[0].equal(theirs.pred_boxes.tensor)
-    assert ours[1].max(dim=1).values.equal(theirs.scores)
-    assert ours[1].argmax(dim=1).equal(theirs.pred_classes)
-
-
-# ---- at the thresholds ----------------------------------------------------------------------
-
-
-def two_boxes(scores, second=(0.0, 0, 20, 9)):
-    """A box of 20 x 20 and a part of it, by default at an IoU of 180/400 = 0.45; one class."""
-    boxes = torch.tensor([[0.0, 0, 20, 20], list(second)])
-    return Proposals(boxes[:, None], torch.tensor(scores)[:, None])
-
-
-def counts(proposals, **settings):
-    per_class = per_class_detections(proposals, SIZE, limit=300, **settings)
-    best_class = best_class_detections(proposals, SIZE, **settings)
-    return len(per_class[0]), len(best_class[0])
-
-
-def test_score_must_be_above_the_threshold():
-    apart = (40.0, 40, 60, 60)
-    for threshold in (0.03, 1e-3, 0.5):
-        settings = {"score_threshold": threshold, "nms_threshold": 0.45}
-        assert counts(two_boxes([0.6, threshold], apart), **settings) == (1, 1)
-        assert counts(two_boxes([0.6, threshold * 1.001], apart), **settings) == (2, 2)
-
-
-def test_overlap_must_be_above_the_threshold():
-    settings = {"score_threshold": 0.03, "nms_threshold": 0.45}
-    assert counts(two_boxes([0.6, 0.5]), **settings) == (2, 2)
-    assert counts(two_boxes([0.6, 0.5], (0.0, 0, 20, 9.01)), **settings) == (1, 1)
-
-
-def test_limit_keeps_the_best():
-    boxes = torch.tensor([[[0.0, 0, 9, 9]], [[20, 20, 29, 29]], [[40, 40, 49, 49]]])
-    scores = torch.tensor([[0.2, 0.9], [0.8, 0.1], [0.5, 0.4]])
-    _, found = per_class_detections(
-        Proposals(boxes, scores), SIZE, score_threshold=0.15, nms_threshold=0.45, limit=3
-    )
-    assert found.tolist() == torch.tensor([[0, 0.9], [0.8, 0], [0.5, 0]]).tolist()
-
-
-def test_overlap_of_classes_counts_for_the_best_class_only():
-    boxes = torch.tensor([[[0.0, 0, 20, 20]], [[0, 0, 20, 20]]])
-    scores = torch.tensor([[0.6, 0.0], [0.0, 0.5]])
-    settings = {"score_threshold": 0.03, "nms_threshold": 0.45}
-    assert counts(Proposals(boxes, scores), **settings) == (2, 1)
-
-
-# ---- nothing, and nonsense ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("boxes_per_proposal", [1, 4])
-def test_no_proposals(boxes_per_proposal):
-    nothing = Proposals(torch.zeros(0, boxes_per_proposal, 4), torch.zeros(0, 4))
-    settings = {"score_threshold": 0.03, "nms_threshold": 0.45}
-    boxes, scores = per_class_detections(nothing, SIZE, limit=300, **settings)
-    assert boxes.shape == (0, 4) and scores.shape == (0, 4)
-    boxes, scores = best_class_detections(nothing, SIZE, **settings)
-    assert boxes.shape == (0, 4) and scores.shape == (0,)
-
-
-def test_nothing_above_the_threshold():
-    proposals = random_proposals(10)
-    boxes, scores = per_class_detections(
-        proposals, SIZE, score_threshold=1.0, nms_threshold=0.45, limit=300
-    )
-    assert boxes.shape == (0, 4) and scores.shape == (0, 4)
-    boxes, scores = best_class_detections(proposals, SIZE, score_threshold=1.0, nms_threshold=0.45)
-    assert boxes.shape == (0, 4) and scores.shape == (0,)
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("where", ["class_boxes", "scores"])
-def test_non_finite_proposals_are_left_out(where, value):
-    proposals = random_proposals(30)
-    without = Proposals(*(p[torch.arange(30) != 4] for p in proposals))
-    getattr(proposals, where)[4].view(-1)[-1] = value  # of the last class only
-    settings = {"score_threshold": 0.0, "nms_threshold": 0.45}
-    for read, more in ((per_class_detections, {"limit": 300}), (best_class_detections, {})):
-        found, expected = (read(p, SIZE, **settings, **more) for p in (proposals, without))
-        assert found[0].equal(expected[0]) and found[1].equal(expected[1])
-    everything_bad = Proposals(proposals.class_boxes * math.nan, proposals.scores)
-    assert counts(everything_bad, **settings) == (0, 0)
+def random_proposals(count, num_classes):
+    corners = 60 * torch.rand(count, num_classes, 2)
+    boxes = torch.cat([corners, corners + 1 + 20 * torch.rand(count, num_classes, 2)], dim=2)
+    return Proposals(boxes, torch.rand(count, num_classes) / num_classes)
 
 
 # ---- a batch of frames ----------------------------------------------------------------------
@@ -249,3 +62,184 @@ def test_one_frame_of_the_features(detector):
     assert one.maps["a"].equal(detector.maps[1:2]) and one.maps["number"].tolist() == [1]
     assert one.maps["a"].data_ptr() == features.maps["a"][1].data_ptr()  # not a copy
     assert one.image_sizes == [SIZE] and one.original_sizes == [(30, 40)]
+
+
+# ---- check ----------------------------------------------------------------------------------
+
+
+class GridDetector:
+    """A right implementation: a proposal wherever a frame is bright, its class by brightness.
+
+    A frame is a (40, 60) tensor of 0, 0.5 and 1 in blocks of 10; classes are the two above 0.
+    """
+
+    num_classes = 2
+    shape = (40, 60)
+
+    def extract(self, frames):
+        maps = torch.nn.functional.avg_pool2d(torch.stack(list(frames))[:, None], 10)
+        return FrameFeatures({"block": maps}, [self.shape] * len(frames), [(80, 120)] * len(frames))
+
+    def detect(self, features):
+        return [self._detect(features.frame(i)) for i in range(len(features.image_sizes))]
+
+    def _detect(self, frame):
+        rows, columns = (frame.maps["block"][0, 0] > 0).nonzero(as_tuple=True)
+        boxes = 10.0 * torch.stack([columns, rows, columns + 1, rows + 1], dim=1)
+        return Proposals(boxes[:, None], GridDetector.classify(self, frame, boxes))
+
+    def classify(self, features, boxes):
+        columns, rows = ((boxes[:, :2] + boxes[:, 2:]) / 20).long().unbind(dim=1)
+        brightness = features.maps["block"][0, 0].flatten()[(6 * rows + columns).clamp(0, 23)]
+        return torch.stack([brightness == 0.5, brightness == 1], dim=1) * 0.9
+
+
+def blocks(count=3):
+    """Frames of as many blocks of either class as of nothing."""
+    levels = torch.tensor([0, 0.5, 1]).repeat(8)
+    orders = [torch.randperm(24) for _ in range(count)]
+    return [levels[o].reshape(4, 6).kron(torch.ones(10, 10)) for o in orders]
+
+
+def wrong(**methods):
+    return type("Wrong", (GridDetector,), methods)()
+
+
+def with_proposals(change):
+    """A detector whose proposals are changed on their way out."""
+    return wrong(detect=lambda self, f: [change(p) for p in GridDetector.detect(self, f)])
+
+
+def with_scores(change):
+    """A detector whose probabilities are changed, in both methods alike."""
+    return wrong(
+        detect=lambda self, f: [
+            Proposals(p.class_boxes, change(p.scores)) for p in GridDetector.detect(self, f)
+        ],
+        classify=lambda self, f, boxes: change(GridDetector.classify(self, f, boxes)),
+    )
+
+
+def moved(change):
+    return with_proposals(lambda p: Proposals(change(p.class_boxes), p.scores))
+
+
+def test_a_right_one_has_no_problems():
+    assert check(GridDetector(), blocks()) == []
+
+
+def test_frames_without_proposals_have_no_problems():
+    assert check(GridDetector(), [torch.zeros(40, 60)] * 2) == []
+
+
+def to_xywh(boxes):
+    return torch.cat([boxes[..., :2], boxes[..., 2:] - boxes[..., :2]], dim=-1)
+
+
+def broken(self, features):
+    raise KeyError("p3")
+
+
+WRONG = {
+    "no number of classes": (wrong(num_classes=None), "num_classes: expected a number"),
+    "detect fails": (wrong(detect=broken), "detect raised KeyError: 'p3'"),
+    "no FrameFeatures": (wrong(extract=lambda self, frames: {}), "extract: expected a FrameFeat"),
+    "no maps": (
+        wrong(extract=lambda self, f: GridDetector().extract(f)._replace(maps={})),
+        "extract: expected maps by name",
+    ),
+    "a map without a batch": (
+        wrong(extract=lambda self, f: GridDetector().extract(f)._replace(maps={"a": f[0]})),
+        "extract, map 'a': expected (N=3, C, H, W), found (40, 60)",
+    ),
+    "one size too few": (
+        wrong(extract=lambda self, f: GridDetector().extract(f)._replace(image_sizes=[(40, 60)])),
+        "extract, image_sizes: expected 3 of (height, width)",
+    ),
+    "one answer for all frames": (
+        wrong(detect=lambda self, f: GridDetector().detect(f)[:1]),
+        "detect: expected a list of 3 Proposals",
+    ),
+    "tuples": (with_proposals(tuple), "detect, frame 0: expected Proposals, found tuple"),
+    "the background as a class": (
+        with_scores(lambda s: torch.cat([s, 1 - s.sum(dim=1, keepdim=True)], dim=1)),
+        "detect, frame 0, scores: expected (P, num_classes=2), found (16, 3) (with the background",
+    ),
+    "boxes without classes": (
+        moved(lambda boxes: boxes[:, 0]),
+        "detect, frame 0, class_boxes: expected (P, K, 4) or (P, 1, 4)",
+    ),
+    "logits": (with_scores(lambda s: 8 * s - 4), "detect, frame 0: probabilities from -4 to"),
+    "too much probability": (with_scores(lambda s: s + 0.5 * (s == 0)), "sum to 1.4"),
+    "none for the background": (with_scores(lambda s: s / 0.9), "leaves the background none"),
+    "not a number": (with_scores(lambda s: s / 0), "rows of probabilities are not finite"),
+    "xywh": (moved(to_xywh), "expected xyxy (is this xywh"),
+    "shares of the image": (
+        moved(lambda boxes: boxes / torch.tensor([60, 40, 60, 40])),
+        "expected pixels, not shares of the image",
+    ),
+    "pixels of the frame as it came": (moved(lambda b: 2 * b + 1), "frame as it came?"),
+    "yxyx": (moved(lambda boxes: boxes[..., [1, 0, 3, 2]]), "x and y the wrong way round?"),
+    "classes in another order": (
+        wrong(classify=lambda self, f, b: GridDetector().classify(f, b).flip(1)),
+        "classify names another class than detect for",
+    ),
+    "classify with the background": (
+        wrong(classify=lambda self, f, boxes: torch.zeros(len(boxes), 3)),
+        "classify: expected (B, K) = (16, 2), found (16, 3) (with the background?)",
+    ),
+    "classify sorts": (
+        wrong(classify=lambda self, f, b: GridDetector().classify(f, b).sort(dim=0).values),
+        "depend on the other boxes or on their order",
+    ),
+    "classify looks nowhere": (
+        wrong(classify=lambda self, f, boxes: torch.full((len(boxes), 2), 0.3)),
+        "every box has the same probabilities",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_said(name):
+    detector, said = WRONG[name]
+    problems = check(detector, blocks())
+    assert any(said in p for p in problems), problems
+
+
+def test_features_that_depend_on_the_batch():
+    def extract(self, frames):
+        features = GridDetector().extract(frames)
+        return features._replace(maps={k: m * len(frames) for k, m in features.maps.items()})
+
+    (problem, *_) = check(wrong(extract=extract), blocks())
+    assert "depend on the batch" in problem
+
+
+def test_no_frames_to_try():
+    with pytest.raises(ValueError, match="at least one frame"):
+        check(GridDetector(), [])
+
+
+# ---- the example of the documentation -------------------------------------------------------
+
+
+def colored(red_at, green_at):
+    frame = np.zeros((64, 96, 3), np.uint8)
+    for (x, y), channel in ((red_at, 2), (green_at, 1)):
+        frame[y : y + 16, x : x + 24, channel] = 255
+    return frame
+
+
+def test_the_toy_detector_is_right():
+    frames = [colored((10 + 2 * t, 8), (50, 30 + 2 * t)) for t in range(3)]
+    assert check(ColorDetector(), frames) == []
+    for t, frame in enumerate(detect_frames(ColorDetector(), None, frames)):
+        red, green = frame.proposals.class_boxes[:, 0]
+        assert red.tolist() == [10 + 2 * t, 8, 34 + 2 * t, 24]
+        assert green.tolist() == [50, 30 + 2 * t, 74, 46 + 2 * t]
+        assert frame.proposals.scores.argmax(dim=1).tolist() == [0, 1]
+
+
+def test_the_toy_detector_sees_nothing_in_an_empty_frame():
+    empty = np.zeros((64, 96, 3), np.uint8)
+    assert check(ColorDetector(), [empty, empty]) == []

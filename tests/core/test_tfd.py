@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from d2_plugtrack.core.boxes import pairwise_iou
-from d2_plugtrack.core.detector import Proposals, detect_frames, per_class_detections
+from d2_plugtrack.core.detections import per_class_detections
+from d2_plugtrack.core.detector import Proposals, detect_frames
 from d2_plugtrack.core.rescoring import Rescoring, rescore_video
 from d2_plugtrack.core.tfd import VideoPipeline, merge_tracking_first
 

@@ -13,7 +13,6 @@ from d2_plugtrack.data.loaders import (
     build_pair_train_loader,
     build_vid_test_loader,
     check_registered,
-    mark_last_frames,
 )
 from d2_plugtrack.errors import UserError
 
@@ -94,15 +93,6 @@ def test_processes_share_the_videos(cfg, register, records, monkeypatch):
         assert {i["video_id"] for i in items if i["last"]} == {i["video_id"] for i in items}
         keys += [(i["video_id"], i["frame_index"]) for i in items]
     assert sorted(keys) == [(v, t) for v, n in LENGTHS.items() for t in range(n)]
-
-
-def test_last_flags():
-    frames = [{"video_id": v, "n": i} for i, v in enumerate("aabccc")]
-    marked = mark_last_frames(frames)
-    assert [m["last"] for m in marked] == [False, True, True, False, False, True]
-    assert [m["n"] for m in marked] == list(range(6))
-    assert "last" not in frames[0]
-    assert mark_last_frames([]) == []
 
 
 def test_unknown_dataset_is_refused_with_those_that_are_known(cfg):

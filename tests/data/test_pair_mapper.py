@@ -1,6 +1,4 @@
-"""Pairs of frames: which frames are drawn, and that both are mapped alike, boxes with pixels."""
-
-from collections import Counter
+"""Pairs of frames for detectron2: both are mapped alike, boxes with pixels."""
 
 import cv2
 import numpy as np
@@ -9,68 +7,13 @@ import torch
 from detectron2.config import get_cfg
 
 from d2_plugtrack.config import add_plugtrack_config
-from d2_plugtrack.data.pair_mapper import PairMapper, draw_pair
+from d2_plugtrack.data.labeled_frames import PairDrawing
+from d2_plugtrack.data.pair_mapper import PairMapper
 from d2_plugtrack.errors import UserError
 
 HEIGHT, WIDTH, LENGTH = 60, 80, 12
 COLORS = {3: (0, 0, 255), 9: (0, 255, 0)}  # of the objects, by track id, BGR
 LEAVES_AT = 5  # the frame from which object 9 is gone
-
-
-def draws(num_frames: int, times: int = 3000, **keys) -> list[tuple[int, int]]:
-    keys = {"min_gap": 1, "max_gap": 9, "reverse_prob": 0.5, **keys}
-    rng = np.random.default_rng(0)
-    return [draw_pair(num_frames, rng=rng, **keys) for _ in range(times)]
-
-
-def share(count: int, times: int) -> float:
-    return pytest.approx(count / times, abs=5 * 0.5 / times**0.5)  # five standard deviations
-
-
-# ---- which frames --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("num_frames", [1, 2, 3, 5, 9, 10, 11, 40])
-def test_pairs_stay_in_the_video_and_the_gap_in_its_range(num_frames):
-    pairs = draws(num_frames)
-    assert {i for pair in pairs for i in pair} == set(range(num_frames))
-    gaps = {abs(curr - prev) for prev, curr in pairs}
-    assert gaps == set(range(min(1, num_frames - 1), min(9, num_frames - 1) + 1))
-
-
-def test_short_videos():
-    assert set(draws(1)) == {(0, 0)}
-    assert set(draws(2)) == {(0, 1), (1, 0)}
-    counts = Counter(abs(curr - prev) for prev, curr in draws(3))
-    assert share(1, 9) == counts[1] / 3000  # gaps 2 to 9 all become 2
-
-
-def test_gaps_are_uniform():
-    counts = Counter(abs(curr - prev) for prev, curr in draws(100, times=9000))
-    assert sorted(counts) == list(range(1, 10))
-    deviation = (9000 * (1 / 9) * (8 / 9)) ** 0.5
-    assert all(abs(count - 1000) < 5 * deviation for count in counts.values())
-
-
-def test_first_frames_are_uniform():
-    counts = Counter(min(pair) for pair in draws(5, times=4000, max_gap=1))
-    assert sorted(counts) == [0, 1, 2, 3]
-    assert all(share(1, 4) == count / 4000 for count in counts.values())
-
-
-@pytest.mark.parametrize("probability", [0.0, 0.25, 0.5, 1.0])
-def test_share_of_reversed_pairs(probability):
-    reversed_pairs = sum(curr < prev for prev, curr in draws(50, reverse_prob=probability))
-    if probability in (0.0, 1.0):
-        assert reversed_pairs == 3000 * probability
-    assert share(3000 * probability, 3000) == reversed_pairs / 3000
-
-
-def test_gap_range_is_configurable():
-    assert {abs(curr - prev) for prev, curr in draws(50, min_gap=4, max_gap=6)} == {4, 5, 6}
-
-
-# ---- mapped frames -------------------------------------------------------------------------------
 
 
 def box_of(track_id: int, t: int) -> list[float]:
@@ -113,9 +56,8 @@ def mapper(**keys) -> PairMapper:
     cfg = get_cfg()
     add_plugtrack_config(cfg)
     cfg.INPUT.MIN_SIZE_TRAIN = (45, 60, 120)
-    pair_mapper = PairMapper(cfg)
-    pair_mapper.drawing.update(keys)
-    return pair_mapper
+    cfg.INPUT.PAIR.update({key.upper(): value for key, value in keys.items()})
+    return PairMapper(cfg)
 
 
 def with_frames(video: dict, annotations_of) -> dict:
@@ -231,6 +173,17 @@ def test_records_are_left_as_they_were(video):
     before = repr(video)
     mapper()(video)
     assert repr(video) == before
+
+
+def test_pairs_are_drawn_as_the_config_says(video):
+    assert mapper().drawing == PairDrawing(min_gap=1, max_gap=9, reverse_prob=0.5)
+    keys = {"min_gap": 2, "max_gap": 4, "reverse_prob": 1.0}
+    assert mapper(**keys).drawing == PairDrawing(**keys)
+    cfg = get_cfg()
+    pair_mapper = PairMapper(
+        augmentations=[], image_format=cfg.INPUT.FORMAT, drawing=PairDrawing(**keys)
+    )
+    assert {pair_mapper(video)["gap"] for _ in range(40)} == {-4, -3, -2}
 
 
 @pytest.mark.parametrize("gaps", [(3, 2), (-1, 4)])

@@ -1,0 +1,70 @@
+"""Config files and ``KEY VALUE`` pairs into a config, mistakes reported in one line.
+
+For any yacs node: detectron2's, or that of a host without it (``config.py``).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+import yaml
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+
+def merge_config(cfg: "CfgNode", config_file: str, opts: Sequence[str] = ()) -> None:
+    """Merge a YAML file, then ``KEY VALUE`` pairs, into ``cfg``; choose its device.
+
+    The device is CUDA where there is one and the CPU otherwise, unless the config names one.
+
+    Raises:
+        UserError: a file that is not there or not YAML, a key that does not exist, a value of
+            another type, or CUDA where there is none.
+    """
+    cfg.MODEL.DEVICE = ""
+    with _mistakes_in(config_file or "--config-file"):
+        cfg.merge_from_file(config_file)
+    with _mistakes_in(" ".join(opts)):
+        cfg.merge_from_list(list(opts))
+    cfg.MODEL.DEVICE = cfg.MODEL.DEVICE or ("cuda" if torch.cuda.is_available() else "cpu")
+    with _mistakes_in(f"MODEL.DEVICE {cfg.MODEL.DEVICE}"):
+        device = torch.device(cfg.MODEL.DEVICE)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"MODEL.DEVICE {cfg.MODEL.DEVICE}: there is no CUDA here; cpu would do")
+
+
+def read_host(config_file: str) -> str:
+    """The framework whose detector a config file describes: its own ``HOST``, or detectron2.
+
+    Only this one key is looked at, and only in the file itself, not in its ``_BASE_``.
+
+    Raises:
+        UserError: a file that is not there or not YAML.
+    """
+    with _mistakes_in(config_file or "--config-file"), open(config_file, encoding="utf-8") as file:
+        # All as text: detectron2 also takes files with tags that safe_load refuses.
+        content = yaml.load(file, Loader=yaml.BaseLoader)
+    return str(content.get("HOST", "detectron2")) if isinstance(content, dict) else "detectron2"
+
+
+@contextmanager
+def _mistakes_in(source: str) -> Iterator[None]:
+    """What yacs, YAML and torch raise on a user's mistake, as a UserError about ``source``."""
+    try:
+        yield
+    except (TypeError, AttributeError) as error:  # yacs on YAML that is a text, a list, a number
+        raise UserError(f"{source}: expected config keys and their values: {error}") from error
+    except (
+        OSError,
+        yaml.YAMLError,
+        LookupError,
+        ValueError,
+        AssertionError,
+        RuntimeError,
+    ) as error:
+        reason = error.args[0] if isinstance(error, KeyError) else error
+        raise UserError(f"{source}: {' '.join(str(reason).split())[:400]}") from error

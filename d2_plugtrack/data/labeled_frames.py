@@ -1,0 +1,140 @@
+"""Frames and pairs of frames to train on: images with their true boxes, read and flipped.
+
+Shape letters: G objects of a frame, H, W of an image. Boxes are xyxy in pixels of the image as it
+is handed out. No framework: a frame is a BGR array, as everywhere in the project. Which frames
+make a pair is drawn here for every host (Sec. 6.2); detectron2 reads and augments its own
+(``pair_mapper.py``).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from ..errors import UserError
+from ..video_io import read_image
+
+MAX_DRAWS = 100  # of a pair whose first frame has an object
+
+Rng = np.random.Generator | np.random.RandomState
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PairDrawing:
+    """How the two frames of a pair are drawn from a video.
+
+    The gap is uniform in [min_gap, max_gap], clamped to what the video has; with ``reverse_prob``
+    the later frame comes first.
+    """
+
+    min_gap: int
+    max_gap: int
+    reverse_prob: float
+
+    def __post_init__(self):
+        if not 0 <= self.min_gap <= self.max_gap:
+            raise UserError(
+                f"INPUT.PAIR.MIN_GAP {self.min_gap} and MAX_GAP {self.max_gap}: expected "
+                "0 <= MIN_GAP <= MAX_GAP"
+            )
+
+    def draw(self, num_frames: int, rng: Rng) -> tuple[int, int]:
+        """Frame numbers ``(prev, curr)`` of a random pair; ``(0, 0)`` in a video of one frame."""
+        gap = min(int(rng.choice(np.arange(self.min_gap, self.max_gap + 1))), num_frames - 1)
+        first = int(rng.choice(num_frames - gap))
+        pair = first, first + gap
+        return pair[::-1] if rng.uniform() < self.reverse_prob else pair
+
+    def draw_with_objects(self, frames: Sequence[Record], rng: Rng) -> tuple[int, int] | None:
+        """A pair whose ``prev`` has objects; None where ``MAX_DRAWS`` draws gave none."""
+        for _ in range(MAX_DRAWS):
+            prev, curr = self.draw(len(frames), rng)
+            if frames[prev]["annotations"]:
+                return prev, curr
+        return None
+
+    def can_draw_with_objects(self, frames: Sequence[Record]) -> bool:
+        """Whether a frame that has objects can come first at all."""
+        gap = min(self.min_gap, len(frames) - 1)
+        forward = frames[: len(frames) - gap] if self.reverse_prob < 1 else []
+        backward = frames[gap:] if self.reverse_prob > 0 else []
+        return any(r["annotations"] for r in [*forward, *backward])
+
+
+class LabeledFrame(NamedTuple):
+    """One image and its objects."""
+
+    image: np.ndarray  # (H, W, 3) uint8 BGR
+    boxes: Tensor  # (G, 4) float32
+    labels: Tensor  # (G,) int64
+    track_ids: Tensor  # (G,) int64; -1 in stills
+
+
+def load_labeled_frame(record: Record, *, flip: bool) -> LabeledFrame:
+    """Read the image of a record as from ``imagenet_vid``, mirrored left to right if ``flip``."""
+    image = read_image(record["file_name"])
+    annotations = record["annotations"]
+    boxes = torch.tensor([a["bbox"] for a in annotations], dtype=torch.float32).reshape(-1, 4)
+    if flip:
+        image = np.ascontiguousarray(image[:, ::-1])
+        boxes[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
+    return LabeledFrame(
+        image,
+        boxes,
+        torch.tensor([a["category_id"] for a in annotations], dtype=torch.int64),
+        torch.tensor([a.get("track_id", -1) for a in annotations], dtype=torch.int64),
+    )
+
+
+class RandomFrames(IterableDataset):
+    """Without end: frames with objects, each flipped with probability 1/2, in random order."""
+
+    def __init__(self, records: Sequence[Record], seed: int):
+        self.records = [r for r in records if r["annotations"]]
+        self.seed = seed
+        if not self.records:
+            raise UserError("DATASETS.TRAIN: no frame has an object in it")
+
+    def __iter__(self) -> Iterator[LabeledFrame]:
+        rng = _worker_rng(self.seed)
+        while True:
+            for index in rng.permutation(len(self.records)):
+                yield load_labeled_frame(self.records[index], flip=rng.uniform() < 0.5)
+
+
+class RandomPairs(IterableDataset):
+    """Without end: ``(prev, curr)``; a video, then a pair of its frames, flipped both or neither.
+
+    Args:
+        videos: ``{"video_id", "frames"}`` as from ``imagenet_vid.group_by_video``.
+        drawing: of the two frames.
+        seed: of everything that is random here.
+    """
+
+    def __init__(self, videos: Sequence[Mapping[str, Any]], drawing: PairDrawing, seed: int):
+        self.videos = [v for v in videos if drawing.can_draw_with_objects(v["frames"])]
+        self.drawing = drawing
+        self.seed = seed
+        if not self.videos:
+            raise UserError("DATASETS.TRAIN: no video has an object in a frame that can come first")
+
+    def __iter__(self) -> Iterator[tuple[LabeledFrame, LabeledFrame]]:
+        rng = _worker_rng(self.seed)
+        while True:
+            frames = self.videos[rng.integers(len(self.videos))]["frames"]
+            pair = self.drawing.draw_with_objects(frames, rng)
+            if pair is not None:
+                flip = rng.uniform() < 0.5
+                prev, curr = (load_labeled_frame(frames[i], flip=flip) for i in pair)
+                yield prev, curr
+
+
+def _worker_rng(seed: int) -> np.random.Generator:
+    """A stream of its own for every loader worker."""
+    worker = torch.utils.data.get_worker_info()
+    return np.random.default_rng((seed, worker.id if worker else 0))

@@ -1,0 +1,171 @@
+"""A detector with its tracker, ready for video, from a config file of whichever framework.
+
+What stands on top (predictor, tools, demo) works with a :class:`Host` and does not know the
+framework; the framework is only imported where a config file asks for it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from .build import build_tracker, needs_tracker
+from .config import add_torchvision_config
+from .config_file import merge_config, read_host
+from .core.detector import DetectedFrame, VideoDetector, detect_frames
+from .core.tracker import TrackerHead
+from .data.catalog import find_dataset, find_videos, mark_last_frames
+from .data.imagenet_vid import Record
+from .errors import UserError
+from .video_io import read_image
+from .weights import load_joined
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+HOSTS = ("detectron2", "torchvision")
+
+
+def _unchanged(frame: np.ndarray) -> np.ndarray:
+    return frame
+
+
+@dataclass(frozen=True)
+class Host:
+    """A detector as the video pipeline uses it."""
+
+    cfg: "CfgNode"
+    detector: VideoDetector
+    tracker: TrackerHead
+    class_names: list[str]
+    prepare: Callable[[np.ndarray], Any] = _unchanged  # a BGR frame to what ``extract`` takes
+
+    def load_videos(self, name: str) -> list[Record]:
+        """The frames of a dataset of videos of the detector's classes, with ``last``.
+
+        Raises:
+            UserError: no such dataset, one of stills, or one of more or fewer classes.
+        """
+        entry = find_videos(name)
+        if len(entry.classes) != self.detector.num_classes:
+            raise UserError(
+                f"the detector has {self.detector.num_classes} classes: dataset {name} has "
+                f"{len(entry.classes)} classes"
+            )
+        return mark_last_frames(entry.load_records())
+
+    def batches(self, records: Sequence[Record], batch_size: int) -> DataLoader:
+        """``(records, prepared frames)`` a batch, in order, read by the config's workers."""
+        return DataLoader(
+            _Frames(records, self.prepare),
+            batch_size=batch_size,
+            collate_fn=_transpose,
+            num_workers=self.cfg.DATALOADER.NUM_WORKERS,
+        )
+
+    @torch.no_grad()
+    def detect(
+        self, records: Sequence[Record], batch_size: int
+    ) -> Iterator[tuple[Record, DetectedFrame]]:
+        """Every record with what is detected in its image."""
+        for batch, frames in self.batches(records, batch_size):
+            detected = detect_frames(self.detector, self.tracker, frames)
+            yield from zip(batch, detected, strict=True)
+
+
+class _Frames(Dataset):
+    def __init__(self, records: Sequence[Record], prepare: Callable[[np.ndarray], Any]):
+        self.records, self.prepare = records, prepare
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> tuple[Record, Any]:
+        record = self.records[index]
+        return record, self.prepare(read_image(record["file_name"]))
+
+
+def _transpose(items: list[tuple]) -> tuple[tuple, tuple]:
+    return tuple(zip(*items, strict=True))
+
+
+def open_host(
+    config_file: str, opts: Sequence[str] = (), *, tracker_required: bool | None = None
+) -> Host:
+    """The host that a config file and ``KEY VALUE`` pairs describe, with ``MODEL.WEIGHTS`` loaded.
+
+    Args:
+        tracker_required: the weights must have a tracker's; where None, if ``TEST.TFD`` needs one.
+
+    Raises:
+        UserError: a mistake in the config, or weights that do not fit.
+        ImportError: a config of detectron2 where there is none; the message says how to get it.
+    """
+    name = read_host(config_file)
+    if name not in HOSTS:
+        raise UserError(f"{config_file}: HOST {name}: expected one of {', '.join(HOSTS)}")
+    if name == "torchvision":
+        return open_torchvision(load_torchvision_config(config_file, opts), tracker_required)
+    from .plugin import load_config
+
+    return open_detectron2(load_config(config_file, opts), tracker_required)
+
+
+def open_detectron2(cfg: "CfgNode", tracker_required: bool | None = None) -> Host:
+    """The host of a detectron2 config; see :func:`open_host`."""
+    from detectron2.data import MetadataCatalog
+    from detectron2.data import transforms as T
+
+    from .plugin import load_model
+
+    model = load_model(cfg, tracker_required=tracker_required)
+    known = MetadataCatalog.get(cfg.DATASETS.TEST[0]) if cfg.DATASETS.TEST else None
+    names = _class_names(known.get("thing_classes", []) if known else [], model.num_classes)
+    size = cfg.INPUT.MIN_SIZE_TEST
+    resize = T.ResizeShortestEdge([size, size], cfg.INPUT.MAX_SIZE_TEST)
+
+    def prepare(frame: np.ndarray) -> dict[str, Any]:
+        image = frame[:, :, ::-1] if cfg.INPUT.FORMAT == "RGB" else frame
+        image = resize.get_transform(image).apply_image(image)
+        tensor = torch.as_tensor(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return {"image": tensor, "height": frame.shape[0], "width": frame.shape[1]}
+
+    return Host(cfg, model, model.tracker, names, prepare)
+
+
+def load_torchvision_config(config_file: str, opts: Sequence[str] = ()) -> "CfgNode":
+    """The defaults of ``add_torchvision_config``, a YAML file and ``KEY VALUE`` pairs, in order."""
+    from fvcore.common.config import CfgNode  # yacs, and _BASE_ in files
+
+    cfg = CfgNode()
+    add_torchvision_config(cfg)
+    merge_config(cfg, config_file, opts)
+    return cfg
+
+
+def open_torchvision(cfg: "CfgNode", tracker_required: bool | None = None) -> Host:
+    """The host of a config as from :func:`load_torchvision_config`; see :func:`open_host`."""
+    from .hosts.torchvision import TorchvisionDetector
+    from .hosts.torchvision_models import build_torchvision_model
+
+    model = build_torchvision_model(
+        cfg.MODEL.NAME,
+        cfg.MODEL.NUM_CLASSES,
+        cfg.INPUT.MIN_SIZE_TEST,
+        cfg.INPUT.MAX_SIZE_TEST,
+    ).to(cfg.MODEL.DEVICE)
+    detector = TorchvisionDetector(model)
+    tracker = build_tracker(cfg, detector.map_shapes).to(cfg.MODEL.DEVICE).eval()
+    if tracker_required is None:
+        tracker_required = needs_tracker(cfg)
+    load_joined(cfg.MODEL.WEIGHTS, model, tracker, tracker_required=tracker_required)
+    names = find_dataset(cfg.DATASETS.TEST[0]).class_names if cfg.DATASETS.TEST else []
+    return Host(cfg, detector, tracker, _class_names(names, detector.num_classes))
+
+
+def _class_names(names: Sequence[str], num_classes: int) -> list[str]:
+    """Those given where they are as many as the classes, or else the labels' numbers."""
+    return list(names) if len(names) == num_classes else [str(i) for i in range(num_classes)]

@@ -1,0 +1,1 @@
+"""Detectors of other frameworks behind the protocol of ``core/detector.py``."""

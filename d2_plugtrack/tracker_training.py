@@ -1,0 +1,113 @@
+"""Training a tracker on any frozen detector, and the optimizer's loop for it; no framework needed.
+
+Shape letters: N pairs. detectron2's detectors are trained by ``train_net.py`` with detectron2's own
+trainer; the losses are the same.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm import tqdm
+
+from .core.boxes import scale_boxes
+from .core.detector import VideoDetector
+from .core.pair_losses import Objects, pair_losses
+from .core.tracker import TrackerHead
+from .data.labeled_frames import LabeledFrame
+
+Pair = tuple[LabeledFrame, LabeledFrame]
+
+
+def tracker_losses(
+    detector: VideoDetector,
+    tracker: TrackerHead,
+    pairs: Sequence[Pair],
+    region_sampling: Mapping[str, Any],
+    prepare: Callable[[Any], Any] = lambda frame: frame,
+) -> dict[str, Tensor]:
+    """``loss_track_box`` and ``loss_track_iou`` of N pairs on a detector that takes BGR frames.
+
+    Args:
+        pairs: as from ``data.labeled_frames.RandomPairs``.
+        region_sampling: keyword arguments of ``core.sampling.sample_regions``.
+        prepare: makes of a BGR frame what ``detector.extract`` takes.
+    """
+    frames = [prev for prev, _ in pairs] + [curr for _, curr in pairs]
+    with torch.no_grad():
+        features = detector.extract([prepare(frame.image) for frame in frames])
+        maps = tracker.tracking_map(features.maps, features.image_sizes)
+    sizes = zip(features.original_sizes, features.image_sizes, strict=True)
+    objects = [
+        Objects(
+            scale_boxes(frame.boxes.to(maps.device), original, size),
+            frame.track_ids.to(maps.device),
+        )
+        for frame, (original, size) in zip(frames, sizes, strict=True)
+    ]
+    count = len(pairs)
+    prev_maps, curr_maps = maps.split(count)
+    return pair_losses(
+        tracker, prev_maps, curr_maps, objects[:count], objects[count:], region_sampling
+    )
+
+
+def load_batches(dataset: IterableDataset, batch_size: int, num_workers: int = 0) -> DataLoader:
+    """Lists of ``batch_size`` items of an endless dataset."""
+    return DataLoader(
+        dataset, batch_size=batch_size, num_workers=num_workers, collate_fn=list
+    )
+
+
+def optimize(
+    compute_losses: Callable[[Any], Mapping[str, Tensor]],
+    parameters: Iterable[torch.nn.Parameter],
+    batches: Iterable[Any],
+    *,
+    max_iter: int,
+    base_lr: float,
+    weight_decay: float,
+    warmup_iters: int,
+    clip_value: float = math.inf,
+    description: str = "training",
+) -> Iterator[dict[str, float]]:
+    """Train with AdamW: a linear warm-up, then a cosine down to nothing; a progress bar.
+
+    Args:
+        compute_losses: a batch to losses by name, whose sum is minimised.
+        parameters: what is trained.
+        batches: at least ``max_iter`` of them.
+        clip_value: largest norm of the gradient.
+        description: of the progress bar.
+
+    Yields:
+        The losses of every iteration.
+
+    Raises:
+        FloatingPointError: a loss that is not finite; the iteration and the losses are named.
+    """
+    parameters = list(parameters)
+    optimizer = torch.optim.AdamW(parameters, lr=base_lr, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min((step + 1) / max(warmup_iters, 1), 1.0)
+        * 0.5
+        * (1 + math.cos(math.pi * step / max(max_iter, 1))),
+    )
+    bar = tqdm(islice(batches, max_iter), description, max_iter, unit="step", disable=None)
+    for step, batch in enumerate(bar):
+        losses = compute_losses(batch)
+        values = {name: loss.item() for name, loss in losses.items()}
+        if not all(map(math.isfinite, values.values())):
+            raise FloatingPointError(f"{description}, step {step}: losses {values}")
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, clip_value)
+        optimizer.step()
+        schedule.step()
+        bar.set_postfix(loss=f"{sum(values.values()):.3f}", refresh=False)
+        yield values

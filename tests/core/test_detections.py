@@ -1,0 +1,199 @@
+"""Both readings of a detector's output against plain oracles."""
+
+import math
+
+import pytest
+import torch
+
+from d2_plugtrack.core.detections import best_class_detections, per_class_detections
+from d2_plugtrack.core.detector import Proposals
+
+SIZE = (60, 80)
+
+
+def random_proposals(count, num_classes=4, agnostic=False):
+    """Boxes on a coarse grid, some beyond the image, that overlap much; no two scores are equal."""
+    per_box = 1 if agnostic else num_classes
+    corners = 5.0 * torch.randint(-2, 12, (count, per_box, 2))
+    sizes = 5.0 * torch.randint(0, 9, (count, per_box, 2))
+    scores = torch.randperm(count * num_classes) / (count * num_classes + 1.0)
+    boxes = torch.cat([corners, corners + sizes], dim=2)
+    return Proposals(boxes, scores.reshape(count, num_classes) ** 3)
+
+
+# ---- plain oracles --------------------------------------------------------------------------
+
+
+def clipped(box):
+    height, width = SIZE
+    return [min(max(v, 0.0), limit) for v, limit in zip(box, (width, height) * 2, strict=True)]
+
+
+def plain_iou(a, b):
+    width = max(min(a[2], b[2]) - max(a[0], b[0]), 0)
+    height = max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+    union = sum((c[2] - c[0]) * (c[3] - c[1]) for c in (a, b)) - width * height
+    return width * height / union if union else 0.0
+
+
+def plain_nms(detections, threshold, same_class):
+    """(score, class, box) that stay, best first."""
+    kept = []
+    for score, label, box in sorted(detections, key=lambda d: -d[0]):
+        rivals = [k for k in kept if k[1] == label or not same_class]
+        if all(plain_iou(box, k[2]) <= threshold for k in rivals):
+            kept.append((score, label, box))
+    return kept
+
+
+def listed(proposals):
+    """Every (score, class, box) of every proposal, proposal by proposal."""
+    for boxes, scores in zip(*(p.tolist() for p in proposals), strict=True):
+        numbers = [v for box in boxes for v in box] + scores
+        if all(math.isfinite(v) for v in numbers):
+            yield [(s, k, clipped(boxes[k if len(boxes) > 1 else 0])) for k, s in enumerate(scores)]
+
+
+def plain_per_class(proposals, score_threshold, nms_threshold, limit):
+    above = [d for row in listed(proposals) for d in row if d[0] > score_threshold]
+    return plain_nms(above, nms_threshold, same_class=True)[:limit]
+
+
+def plain_best_class(proposals, score_threshold, nms_threshold):
+    best = [max(row) for row in listed(proposals)]
+    above = [d for d in best if d[0] > score_threshold]
+    return plain_nms(above, nms_threshold, same_class=False)
+
+
+# ---- against them ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("agnostic", [False, True])
+@pytest.mark.parametrize("seed", range(50))
+def test_per_class_is_that_of_a_plain_oracle(seed, agnostic):
+    torch.manual_seed(seed)
+    proposals = random_proposals(int(torch.randint(0, 40, ())), agnostic=agnostic)
+    settings = {"score_threshold": 0.1, "nms_threshold": 0.45, "limit": (15, 300)[seed % 2]}
+    boxes, scores = per_class_detections(proposals, SIZE, **settings)
+    expected = plain_per_class(proposals, **settings)
+    assert boxes.shape == (len(expected), 4) and scores.shape == (len(expected), 4)
+    assert boxes.tolist() == [box for _, _, box in expected]
+    assert scores.max(dim=1).values.tolist() == [score for score, _, _ in expected]
+    assert scores.argmax(dim=1).tolist() == [label for _, label, _ in expected]
+    assert ((scores > 0).sum(dim=1) == 1).all()
+
+
+@pytest.mark.parametrize("agnostic", [False, True])
+@pytest.mark.parametrize("seed", range(50))
+def test_best_class_is_that_of_a_plain_oracle(seed, agnostic):
+    torch.manual_seed(seed)
+    proposals = random_proposals(int(torch.randint(0, 60, ())), agnostic=agnostic)
+    settings = {"score_threshold": 0.1, "nms_threshold": 0.45}
+    boxes, scores = best_class_detections(proposals, SIZE, **settings)
+    expected = plain_best_class(proposals, **settings)
+    assert boxes.shape == (len(expected), 4) and scores.shape == (len(expected),)
+    assert boxes.tolist() == [box for _, _, box in expected]
+    assert scores.tolist() == [score for score, _, _ in expected]
+
+
+@pytest.mark.parametrize("agnostic", [False, True])
+@pytest.mark.parametrize("seed", range(20))
+def test_per_class_is_that_of_detectron2(seed, agnostic):
+    from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference_single_image
+
+    torch.manual_seed(seed)
+    boxes, scores = random_proposals(80, agnostic=agnostic)
+    boxes = boxes + torch.randn_like(boxes)
+    boxes[3, 0, 1], boxes[7, 0, 2], scores[11, 2] = math.nan, math.inf, math.nan
+    ours = per_class_detections(
+        Proposals(boxes, scores), SIZE, score_threshold=1e-3, nms_threshold=0.45, limit=60
+    )
+    background = torch.zeros(80, 1)
+    theirs, _ = fast_rcnn_inference_single_image(
+        boxes.flatten(1), torch.cat([scores, background], dim=1), SIZE, 1e-3, 0.45, 60
+    )
+    assert ours[0].equal(theirs.pred_boxes.tensor)
+    assert ours[1].max(dim=1).values.equal(theirs.scores)
+    assert ours[1].argmax(dim=1).equal(theirs.pred_classes)
+
+
+# ---- at the thresholds ----------------------------------------------------------------------
+
+
+def two_boxes(scores, second=(0.0, 0, 20, 9)):
+    """A box of 20 x 20 and a part of it, by default at an IoU of 180/400 = 0.45; one class."""
+    boxes = torch.tensor([[0.0, 0, 20, 20], list(second)])
+    return Proposals(boxes[:, None], torch.tensor(scores)[:, None])
+
+
+def counts(proposals, **settings):
+    per_class = per_class_detections(proposals, SIZE, limit=300, **settings)
+    best_class = best_class_detections(proposals, SIZE, **settings)
+    return len(per_class[0]), len(best_class[0])
+
+
+def test_score_must_be_above_the_threshold():
+    apart = (40.0, 40, 60, 60)
+    for threshold in (0.03, 1e-3, 0.5):
+        settings = {"score_threshold": threshold, "nms_threshold": 0.45}
+        assert counts(two_boxes([0.6, threshold], apart), **settings) == (1, 1)
+        assert counts(two_boxes([0.6, threshold * 1.001], apart), **settings) == (2, 2)
+
+
+def test_overlap_must_be_above_the_threshold():
+    settings = {"score_threshold": 0.03, "nms_threshold": 0.45}
+    assert counts(two_boxes([0.6, 0.5]), **settings) == (2, 2)
+    assert counts(two_boxes([0.6, 0.5], (0.0, 0, 20, 9.01)), **settings) == (1, 1)
+
+
+def test_limit_keeps_the_best():
+    boxes = torch.tensor([[[0.0, 0, 9, 9]], [[20, 20, 29, 29]], [[40, 40, 49, 49]]])
+    scores = torch.tensor([[0.2, 0.9], [0.8, 0.1], [0.5, 0.4]])
+    _, found = per_class_detections(
+        Proposals(boxes, scores), SIZE, score_threshold=0.15, nms_threshold=0.45, limit=3
+    )
+    assert found.tolist() == torch.tensor([[0, 0.9], [0.8, 0], [0.5, 0]]).tolist()
+
+
+def test_overlap_of_classes_counts_for_the_best_class_only():
+    boxes = torch.tensor([[[0.0, 0, 20, 20]], [[0, 0, 20, 20]]])
+    scores = torch.tensor([[0.6, 0.0], [0.0, 0.5]])
+    settings = {"score_threshold": 0.03, "nms_threshold": 0.45}
+    assert counts(Proposals(boxes, scores), **settings) == (2, 1)
+
+
+# ---- nothing, and nonsense ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("boxes_per_proposal", [1, 4])
+def test_no_proposals(boxes_per_proposal):
+    nothing = Proposals(torch.zeros(0, boxes_per_proposal, 4), torch.zeros(0, 4))
+    settings = {"score_threshold": 0.03, "nms_threshold": 0.45}
+    boxes, scores = per_class_detections(nothing, SIZE, limit=300, **settings)
+    assert boxes.shape == (0, 4) and scores.shape == (0, 4)
+    boxes, scores = best_class_detections(nothing, SIZE, **settings)
+    assert boxes.shape == (0, 4) and scores.shape == (0,)
+
+
+def test_nothing_above_the_threshold():
+    proposals = random_proposals(10)
+    boxes, scores = per_class_detections(
+        proposals, SIZE, score_threshold=1.0, nms_threshold=0.45, limit=300
+    )
+    assert boxes.shape == (0, 4) and scores.shape == (0, 4)
+    boxes, scores = best_class_detections(proposals, SIZE, score_threshold=1.0, nms_threshold=0.45)
+    assert boxes.shape == (0, 4) and scores.shape == (0,)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("where", ["class_boxes", "scores"])
+def test_non_finite_proposals_are_left_out(where, value):
+    proposals = random_proposals(30)
+    without = Proposals(*(p[torch.arange(30) != 4] for p in proposals))
+    getattr(proposals, where)[4].view(-1)[-1] = value  # of the last class only
+    settings = {"score_threshold": 0.0, "nms_threshold": 0.45}
+    for read, more in ((per_class_detections, {"limit": 300}), (best_class_detections, {})):
+        found, expected = (read(p, SIZE, **settings, **more) for p in (proposals, without))
+        assert found[0].equal(expected[0]) and found[1].equal(expected[1])
+    everything_bad = Proposals(proposals.class_boxes * math.nan, proposals.scores)
+    assert counts(everything_bad, **settings) == (0, 0)

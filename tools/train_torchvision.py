@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Train a torchvision detector, or the tracker on one: both stages, without detectron2.
+
+    train_torchvision.py --stage detector \\
+        --config-file configs/TinyVID/torchvision_detector_tiny.yaml
+    train_torchvision.py --stage tracker --config-file configs/TinyVID/torchvision_tiny.yaml \\
+        MODEL.WEIGHTS output/torchvision/detector/model_final.pth
+
+Each leaves OUTPUT_DIR/model_final.pth.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+import torch
+
+from d2_plugtrack.build import build_region_sampling
+from d2_plugtrack.data.catalog import find_dataset
+from d2_plugtrack.data.imagenet_vid import group_by_video
+from d2_plugtrack.data.labeled_frames import PairDrawing, RandomFrames, RandomPairs
+from d2_plugtrack.errors import UserError, exit_on_user_error
+from d2_plugtrack.host import load_torchvision_config, open_torchvision
+from d2_plugtrack.hosts.torchvision import detector_losses
+from d2_plugtrack.hosts.torchvision_models import build_torchvision_model
+from d2_plugtrack.outputs import ensure_writable
+from d2_plugtrack.tracker_training import load_batches, optimize, tracker_losses
+from d2_plugtrack.weights import joined_state, write_weights
+
+LOG_PERIOD = 100  # iterations
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    cfg = load_torchvision_config(args.config_file, args.opts)
+    output = Path(cfg.OUTPUT_DIR) / "model_final.pth"
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"OUTPUT_DIR {cfg.OUTPUT_DIR}: cannot be written: {error}") from error
+    ensure_writable(output)
+    torch.manual_seed(cfg.SEED)
+    state = train_detector(cfg) if args.stage == "detector" else train_tracker(cfg)
+    write_weights(output, state)
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+
+
+def train_detector(cfg) -> dict[str, torch.Tensor]:
+    """Stage one, on single frames and stills, from nothing."""
+    sizes = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
+    model = build_torchvision_model(cfg.MODEL.NAME, cfg.MODEL.NUM_CLASSES, *sizes)
+    if model.roi_heads.has_mask():
+        raise UserError(
+            f"MODEL.NAME {cfg.MODEL.NAME}: needs masks to train on, which these datasets do not "
+            "have; train it elsewhere and name its weights for the tracker's stage"
+        )
+    model.to(cfg.MODEL.DEVICE).train()
+    frames = RandomFrames(load_records(cfg), cfg.SEED)
+    run(cfg, lambda batch: detector_losses(model, batch), model, frames, "detector")
+    return joined_state(model, None)
+
+
+def train_tracker(cfg) -> dict[str, torch.Tensor]:
+    """Stage two, on pairs of frames, the detector frozen."""
+    for name in cfg.DATASETS.TRAIN:
+        if not find_dataset(name).has_videos:
+            raise UserError(f"DATASETS.TRAIN {name}: pairs need videos, not stills")
+    host = open_torchvision(cfg, tracker_required=False)
+    keys = cfg.INPUT.PAIR
+    drawing = PairDrawing(keys.MIN_GAP, keys.MAX_GAP, keys.REVERSE_PROB)
+    pairs = RandomPairs(group_by_video(load_records(cfg)), drawing, cfg.SEED)
+    sampling = build_region_sampling(cfg)
+    tracker = host.tracker.train()
+    run(
+        cfg,
+        lambda batch: tracker_losses(host.detector, tracker, batch, sampling),
+        tracker,
+        pairs,
+        "tracker",
+    )
+    return joined_state(host.detector.model, tracker)
+
+
+def load_records(cfg) -> list[dict]:
+    """Every record of ``DATASETS.TRAIN``, one dataset after the other."""
+    if not cfg.DATASETS.TRAIN:
+        raise UserError("DATASETS.TRAIN is empty: expected names of datasets")
+    return [r for name in cfg.DATASETS.TRAIN for r in find_dataset(name).load_records()]
+
+
+def run(cfg, compute_losses, trained: torch.nn.Module, dataset, stage: str) -> None:
+    """Go through ``SOLVER.MAX_ITER`` steps, saying now and then how it goes."""
+    solver = cfg.SOLVER
+    steps = optimize(
+        compute_losses,
+        trained.parameters(),
+        load_batches(dataset, solver.IMS_PER_BATCH, cfg.DATALOADER.NUM_WORKERS),
+        max_iter=solver.MAX_ITER,
+        base_lr=solver.BASE_LR,
+        weight_decay=solver.WEIGHT_DECAY,
+        warmup_iters=solver.WARMUP_ITERS,
+        clip_value=solver.CLIP_VALUE,
+        description=stage,
+    )
+    for step, losses in enumerate(steps, start=1):
+        if step % LOG_PERIOD == 0:
+            values = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+            logging.info("%s, step %d of %d: %s", stage, step, solver.MAX_ITER, values)
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument("--stage", required=True, choices=("detector", "tracker"))
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    main()
