@@ -16,6 +16,9 @@ def add_plugtrack_config(cfg: "CfgNode") -> None:
     """Add the keys of the tracker, of pairs, of video inference and of evaluation to ``cfg``."""
     node = type(cfg)
 
+    # The framework of the detector, said by a config file itself (not by its _BASE_).
+    cfg.HOST = "detectron2"
+
     # ---- Tracker head (Sec. 4) -------------------------------------------------------------
     cfg.MODEL.PLUGTRACK = node()
     # Name in TRACKER_HEADS.
@@ -109,8 +112,6 @@ def add_torchvision_config(cfg: "CfgNode") -> None:
     The project's own keys are added as well.
     """
     node = type(cfg)
-    # The framework of the detector; a config file without this key is one of detectron2.
-    cfg.HOST = "torchvision"
     cfg.SEED = 0
     cfg.OUTPUT_DIR = "output"
     for name in ("MODEL", "INPUT", "DATASETS", "DATALOADER", "SOLVER", "TEST"):
@@ -143,5 +144,6 @@ def add_torchvision_config(cfg: "CfgNode") -> None:
     cfg.SOLVER.CLIP_VALUE = 5.0
 
     add_plugtrack_config(cfg)
+    cfg.HOST = "torchvision"
     # Names as torchvision's FPN gives them: strides 8, 16 and 32.
     cfg.MODEL.PLUGTRACK.IN_FEATURES = ["1", "2", "3"]

@@ -108,10 +108,15 @@ def open_host(
     if name not in HOSTS:
         raise UserError(f"{config_file}: HOST {name}: expected one of {', '.join(HOSTS)}")
     if name == "torchvision":
-        return open_torchvision(load_torchvision_config(config_file, opts), tracker_required)
-    from .plugin import load_config
+        load, open_it = load_torchvision_config, open_torchvision
+    else:
+        from .plugin import load_config as load
 
-    return open_detectron2(load_config(config_file, opts), tracker_required)
+        open_it = open_detectron2
+    cfg = load(config_file, opts)
+    if name != cfg.HOST:
+        raise UserError(f"HOST {cfg.HOST}: expected in {config_file} itself, which says {name}")
+    return open_it(cfg, tracker_required)
 
 
 def open_detectron2(cfg: "CfgNode", tracker_required: bool | None = None) -> Host:

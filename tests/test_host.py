@@ -296,3 +296,23 @@ def test_a_frame_is_prepared_as_detectron2_does(tmp_path, image_format):
     features = host.detector.extract([prepared])
     assert features.original_sizes == [(150, 90)]
     assert features.image_sizes == [tuple(expected["image"].shape[1:])]
+
+
+def test_the_host_is_that_of_the_file_itself(tmp_path, opts):
+    derived = tmp_path / "derived.yaml"
+    derived.write_text(f"_BASE_: {CONFIG}\nHOST: torchvision\n")
+    assert open_host(str(derived), opts).cfg.HOST == "torchvision"
+    with pytest.raises(UserError, match="HOST detectron2: expected in .*derived.yaml itself"):
+        open_host(str(derived), [*opts, "HOST", "detectron2"])
+
+
+def test_a_detectron2_config_may_say_so(tmp_path):
+    pytest.importorskip("detectron2")
+    silent = tmp_path / "silent.yaml"
+    silent.write_text(f"_BASE_: {CONFIG}\n")
+    with pytest.raises(UserError, match="Non-existent config key"):
+        open_host(str(silent))
+    said = tmp_path / "said.yaml"
+    said.write_text("HOST: detectron2\nMODEL:\n  META_ARCHITECTURE: GeneralizedRCNN\n")
+    with pytest.raises(UserError, match="GeneralizedRCNN: expected PlugTrackRCNN"):
+        open_host(str(said))

@@ -8,7 +8,7 @@ not needed.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,9 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 
 from ..core.detector import FrameFeatures, Proposals
-from ..data.labeled_frames import LabeledFrame
+
+if TYPE_CHECKING:
+    from ..data.labeled_frames import LabeledFrame
 
 
 class MapShape(NamedTuple):
@@ -118,7 +120,7 @@ def to_image(frame: np.ndarray | Tensor) -> Tensor:
     return torch.from_numpy(rgb).float().div(255)
 
 
-def detector_losses(model: FasterRCNN, frames: Sequence[LabeledFrame]) -> dict[str, Tensor]:
+def detector_losses(model: FasterRCNN, frames: Sequence["LabeledFrame"]) -> dict[str, Tensor]:
     """The losses of a model in training mode on N frames with their objects (stage one)."""
     device = next(model.parameters()).device
     targets = [
