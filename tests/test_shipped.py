@@ -35,6 +35,14 @@ def data_root(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def three_videos(tmp_path_factory):
+    """The first three of them: tools/ablation.py runs seven settings on each."""
+    root = tmp_path_factory.mktemp("datasets")
+    write_tiny_vid(root / "tiny_vid", seed=0, splits=["test"], num_videos=3)
+    return root
+
+
 def run(data_root, *command, cwd=ROOT):
     environment = {**os.environ, "DETECTRON2_DATASETS": str(data_root), "PYTHONPATH": str(ROOT)}
     return subprocess.run(
@@ -65,9 +73,9 @@ def test_evaluation_of_the_shipped_weights(data_root, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_tracking_pays_in_the_ablation(data_root, tmp_path, name):
+def test_tracking_pays_in_the_ablation(three_videos, tmp_path, name):
     result = run(
-        data_root,
+        three_videos,
         *("tools/ablation.py", "--config-file", config(name), "--dataset", "tiny_vid_test"),
         *("--json", tmp_path / "rows.json", "MODEL.WEIGHTS", weights(name)),
     )
@@ -80,9 +88,9 @@ def test_tracking_pays_in_the_ablation(data_root, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_tracker_evaluation(data_root, tmp_path, name):
+def test_tracker_evaluation(three_videos, tmp_path, name):
     result = run(
-        data_root,
+        three_videos,
         *("tools/eval_tracker.py", "--config-file", config(name), "--dataset", "tiny_vid_test"),
         *("--gaps", "1", "9", "--json", tmp_path / "rows.json", "MODEL.WEIGHTS", weights(name)),
     )
