@@ -39,6 +39,7 @@ setup(
     ],
     extras_require={
         "dev": ["hypothesis>=6.100", "pytest>=8.0", "ruff>=0.6"],
+        "hrnet": ["timm>=1.0.9"],
         "train": ["tensorboard>=2.15"],
     },
 )

@@ -1,9 +1,9 @@
 """Every key that the project adds to a yacs config, once, with its default and its meaning.
 
 Nothing is imported here: :func:`add_plugtrack_config` takes detectron2's config (or any yacs node
-with MODEL, INPUT, SOLVER and TEST) and makes its new nodes of the same class. A host without
-detectron2 has no config to add to: :func:`add_torchvision_config` fills an empty node. Sections
-are those of the paper.
+with MODEL, INPUT, DATASETS, SOLVER and TEST) and makes its new nodes of the same class. A host
+without detectron2 has no config to add to: :func:`add_torchvision_config` fills an empty node.
+Sections are those of the paper.
 """
 
 from typing import TYPE_CHECKING
@@ -18,6 +18,11 @@ def add_plugtrack_config(cfg: "CfgNode") -> None:
 
     # The framework of the detector, said by a config file itself (not by its _BASE_).
     cfg.HOST = "detectron2"
+
+    # ---- Datasets --------------------------------------------------------------------------
+    # True: the first bad file, row, object or image is an error. False: it is left out, counted,
+    # and said in a summary.
+    cfg.DATASETS.STRICT = False
 
     # ---- Tracker head (Sec. 4) -------------------------------------------------------------
     cfg.MODEL.PLUGTRACK = node()

@@ -21,7 +21,7 @@ NAMES = [
 
 @pytest.fixture
 def cfg():
-    cfg = CfgNode({name: CfgNode() for name in ("MODEL", "INPUT", "SOLVER", "TEST")})
+    cfg = CfgNode({name: CfgNode() for name in ("MODEL", "INPUT", "DATASETS", "SOLVER", "TEST")})
     add_plugtrack_config(cfg)
     return cfg
 

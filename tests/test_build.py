@@ -23,7 +23,7 @@ from d2_plugtrack.errors import UserError
 @pytest.fixture
 def cfg():
     """A plain yacs config: detectron2 is not needed."""
-    cfg = CfgNode({name: CfgNode() for name in ("MODEL", "INPUT", "SOLVER", "TEST")})
+    cfg = CfgNode({name: CfgNode() for name in ("MODEL", "INPUT", "DATASETS", "SOLVER", "TEST")})
     add_plugtrack_config(cfg)
     return cfg
 
@@ -101,13 +101,14 @@ def test_keys_fit_beside_those_of_detectron2():
     from detectron2.config import get_cfg
 
     cfg = get_cfg()
-    before = {name: set(cfg[name]) for name in ("MODEL", "INPUT", "SOLVER", "TEST")}
+    before = {name: set(cfg[name]) for name in ("MODEL", "INPUT", "DATASETS", "SOLVER", "TEST")}
     add_plugtrack_config(cfg)
     assert type(cfg.TEST.TFD) is Detectron2Node
     new = {name: set(cfg[name]) - before[name] for name in before}
     assert new == {
         "MODEL": {"PLUGTRACK", "TINY_RESNET"},
         "INPUT": {"PAIR"},
+        "DATASETS": {"STRICT"},
         "SOLVER": {"OPTIMIZER"},
         "TEST": {"PER_FRAME", "TFD", "SEQ_NMS", "VID"},
     }
