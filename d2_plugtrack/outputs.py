@@ -18,10 +18,14 @@ from .errors import UserError
 
 def write_json(path: str | Path, data: object) -> None:
     """Write strict JSON (numpy values become lists and numbers; NaN and infinity: ValueError)."""
+    write_text(path, json.dumps(data, allow_nan=False, default=_numpy_to_python) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file in UTF-8."""
     ensure_writable(path)
-    text = json.dumps(data, allow_nan=False, default=_numpy_to_python)
     with os_errors_name(path), atomic_output(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _numpy_to_python(value: object) -> object:

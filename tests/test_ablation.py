@@ -5,7 +5,12 @@ import math
 import pytest
 from yacs.config import CfgNode
 
-from d2_plugtrack.ablation import ABLATION_ROWS, build_ablation_runs, format_table
+from d2_plugtrack.ablation import (
+    ABLATION_ROWS,
+    build_ablation_runs,
+    format_class_table,
+    format_table,
+)
 from d2_plugtrack.config import add_plugtrack_config
 
 NAMES = [
@@ -93,11 +98,15 @@ def test_other_keys_stay(cfg, tracker):
         assert run.rescoring.link_iou == 0.6 and run.limits.score_floor == 0.1
 
 
+def results_of(values: dict[str, float]) -> dict[str, dict]:
+    return {name: {"mAP": value, "AP": {}} for name, value in values.items()}
+
+
 def test_table():
-    results = {name: {"mAP": 40.0 + 1.25 * i, "AP": {}} for i, name in enumerate(NAMES)}
-    results["control: denser boxes"]["mAP"] = 39.94
-    results["control: no tracking"]["mAP"] = math.nan
-    assert format_table(dict(reversed(results.items()))).splitlines() == [
+    values = {name: 40.0 + 1.25 * i for i, name in enumerate(NAMES)}
+    values["control: denser boxes"] = 39.94
+    values["control: no tracking"] = math.nan
+    assert format_table(results_of(dict(reversed(values.items())))).splitlines() == [
         "| setting | paper, light | paper, heavy | mAP % | over per frame |",
         "|---|---:|---:|---:|---:|",
         "| per frame | 73.2 | 76.2 | 40.0 | +0.0 |",
@@ -106,5 +115,46 @@ def test_table():
         "| TFD(0.7) + Seq-NMS | 78.6 | 80.4 | 43.8 | +3.8 |",
         "| TFD(0.7) + Seq-Track-NMS |  | 81.1 | 45.0 | +5.0 |",
         "| control: denser boxes |  |  | 39.9 | -0.1 |",
-        "| control: no tracking |  |  | nan | +nan |",
+        "| control: no tracking |  |  | no objects |  |",
     ]
+
+
+def test_table_says_what_was_not_run():
+    lines = format_table(results_of({"Seq-NMS": 50.0})).splitlines()
+    assert lines[2:5] == [
+        "| per frame | 73.2 | 76.2 | not run |  |",
+        "| Seq-NMS | 75.5 |  | 50.0 |  |",
+        "| TFD(0.3) + Seq-NMS | 77.8 |  | not run |  |",
+    ]
+    assert sum("not run" in line for line in format_table({}).splitlines()) == len(NAMES)
+
+
+def test_class_table():
+    results = {
+        "per frame": {"mAP": 40.0, "AP": {"cat": 30.04, "dog": math.nan}},
+        "control: no tracking": {"mAP": 50.0, "AP": {"cat": 60.0, "dog": math.nan}},
+    }
+    assert format_class_table(results, ["cat", "dog"]).splitlines() == [
+        f"| class | {' | '.join(NAMES)} |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| cat | 30.0 | not run | not run | not run | not run | not run | 60.0 |",
+        "| dog | no objects | not run | not run | not run | not run | not run | no objects |",
+    ]
+    assert len(format_class_table({}, []).splitlines()) == 2
+
+
+def test_short_names_and_which_settings_need_a_tracker():
+    assert {row.short_name: row.tracks for row in ABLATION_ROWS} == {
+        "per-frame": False,
+        "seq-nms": False,
+        "tfd0.3": True,
+        "tfd0.7": True,
+        "tfd0.7-track": True,
+        "denser-boxes": False,
+        "no-tracking": False,
+    }
+
+
+def test_some_rows_only(cfg):
+    rows = [row for row in ABLATION_ROWS if not row.tracks]
+    assert list(build_ablation_runs(cfg, None, rows)) == [row.name for row in rows]

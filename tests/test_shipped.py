@@ -82,7 +82,7 @@ def test_tracking_pays_in_the_ablation(three_videos, tmp_path, name):
     assert result.returncode == 0, result.stderr[-2000:]
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
     values = {row["name"]: row["mAP"] for row in rows}
-    assert len(values) == 7 and result.stdout.count("|\n") == 9
+    assert len(values) == 7 and result.stdout.count("|\n") == 9 + 10  # settings, classes
     assert values["TFD(0.7) + Seq-Track-NMS"] > values["per frame"] + 2
     assert 40 < values["per frame"] < 90
 

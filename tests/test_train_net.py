@@ -200,8 +200,9 @@ def ablation(data, tracker_weights, tmp_path_factory) -> tuple[dict, str]:
     """What the ablation wrote and printed."""
     path = tmp_path_factory.mktemp("ablation") / "ablation.json"
     command = ["tools/ablation.py", "--config-file", PLUGTRACK, "--dataset", "tiny_vid_test"]
-    flags = ["--batch-size", 1, "--json", path]
+    flags = ["--batch-size", 1, "--json", path, "--markdown", path.with_suffix(".md")]
     result = passed(run(data, *command, *flags, *SMALL, *tracker_weights))
+    assert path.with_suffix(".md").read_text() == result.stdout
     return json.loads(path.read_text()), result.stdout
 
 
@@ -210,7 +211,7 @@ def test_ablation_writes_its_rows(ablation):
     assert written["dataset"] == "tiny_vid_test" and written["protocol"] == "fgfa"
     assert [row["name"] for row in written["rows"]] == [row.name for row in ABLATION_ROWS]
     for row in written["rows"]:
-        assert set(row) == {"name", "mAP", "AP"}
+        assert set(row) == {"name", "paper", "mAP", "AP"}
         assert list(row["AP"]) == list(TINY_CLASSES.values())
         present = [ap for ap in row["AP"].values() if ap is not None]  # the video has few classes
         assert 0 < len(present) < len(TINY_CLASSES)
@@ -227,6 +228,20 @@ def test_ablation_prints_a_table(ablation):
     _, printed = ablation
     for row in ABLATION_ROWS:
         assert f"| {row.name} |" in printed
+    for name in TINY_CLASSES.values():
+        assert f"| {name} |" in printed
+    assert "not run" not in printed and "no objects" in printed
+
+
+def test_ablation_without_tracking_needs_no_tracker(data, detector, tmp_path):
+    command = ["tools/ablation.py", "--settings", "per-frame", "no-tracking", "--json"]
+    flags = [tmp_path / "a.json", "--config-file", PLUGTRACK, "--dataset", "tiny_vid_test"]
+    weights = ["MODEL.WEIGHTS", detector / "model_final.pth"]
+    result = passed(run(data, *command, *flags, *SMALL, *weights))
+    rows = json.loads((tmp_path / "a.json").read_text())["rows"]
+    measured = {row["name"] for row in rows if row["mAP"] is not None}
+    assert measured == {"per frame", "control: no tracking"}
+    assert len(rows) == len(ABLATION_ROWS) and "not run" in result.stdout
 
 
 @pytest.fixture(scope="module")

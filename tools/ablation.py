@@ -1,22 +1,35 @@
 #!/usr/bin/env python3
 """The paper's ablation on a video dataset, from one pass of detection.
 
+Prints its Table 2 beside ours and ours per class, with two controls, for any config and weights.
+
     ablation.py --config-file configs/TinyVID/plugtrack_tiny.yaml --dataset tiny_vid_test \\
-        --json output/ablation.json MODEL.WEIGHTS demo/plugtrack_tiny.pth
+        --json output/ablation.json --markdown output/ablation.md \\
+        MODEL.WEIGHTS demo/plugtrack_tiny.pth
+    ablation.py --settings per-frame seq-nms \\
+        --config-file configs/ImageNetVID/plugtrack_hrnet_w32.yaml --dataset imagenet_vid_val \\
+        MODEL.WEIGHTS output/imagenet_vid/hrnet_w32_detector/model_final.pth
 """
 
 import argparse
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from tqdm import tqdm
 
-from d2_plugtrack.ablation import build_ablation_runs, format_table
+from d2_plugtrack.ablation import (
+    ABLATION_ROWS,
+    Results,
+    build_ablation_runs,
+    format_class_table,
+    format_table,
+)
 from d2_plugtrack.core.video_evaluation import mean_average_precision
 from d2_plugtrack.data.catalog import find_videos
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.host import open_host
-from d2_plugtrack.outputs import ensure_writable, write_json
+from d2_plugtrack.outputs import ensure_writable, write_json, write_text
 
 
 @exit_on_user_error
@@ -24,12 +37,14 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: expected at least 1")
-    if args.json:
-        ensure_writable(args.json)
+    for path in filter(None, (args.json, args.markdown)):
+        ensure_writable(path)
     dataset = find_videos(args.dataset)  # refuses a name before the weights are loaded
-    host = open_host(args.config_file, args.opts, tracker_required=True)
+    rows = [row for row in ABLATION_ROWS if row.short_name in args.settings]
+    tracks = any(row.tracks for row in rows)
+    host = open_host(args.config_file, args.opts, tracker_required=tracks)
     records = host.load_videos(args.dataset)
-    runs = build_ablation_runs(host.cfg, host.tracker)
+    runs = build_ablation_runs(host.cfg, host.tracker, rows)
     detected = host.detect(records, args.batch_size)
     for record, frame in tqdm(detected, args.dataset, len(records), unit="frame", disable=None):
         for run in runs.values():
@@ -39,19 +54,48 @@ def main(argv: list[str] | None = None) -> None:
         name: mean_average_precision(records, run.detections, dataset.class_names, protocol)
         for name, run in runs.items()
     }
-    print(f"{args.dataset}, {len(records)} frames, protocol {protocol}, {host.cfg.MODEL.WEIGHTS}")
-    print(format_table(results))
-    if args.json:
-        rows = [
-            {"name": name, **without_nan({"mAP": result["mAP"]}), "AP": without_nan(result["AP"])}
-            for name, result in results.items()
+    report = "\n\n".join(
+        [
+            f"{args.dataset}, {len(records)} frames, protocol {protocol}, "
+            f"{args.config_file}, {host.cfg.MODEL.WEIGHTS}",
+            format_table(results),
+            "AP % of each class:",
+            format_class_table(results, dataset.class_names),
         ]
-        write_json(args.json, {"dataset": args.dataset, "protocol": protocol, "rows": rows})
+    )
+    print(report)
+    if args.markdown:
+        write_text(args.markdown, report + "\n")
+    if args.json:
+        write_json(args.json, as_json(args, host.cfg, results))
 
 
-def without_nan(values: dict[str, float]) -> dict[str, float | None]:
+def as_json(args: argparse.Namespace, cfg, results: Results) -> dict:
+    """Every setting with the paper's figures; ``mAP`` and ``AP`` are null where not run."""
+    rows = [
+        {
+            "name": row.name,
+            "paper": {"light": row.paper_light, "heavy": row.paper_heavy},
+            "mAP": None,
+            "AP": None,
+            **without_nan(results.get(row.name, {})),
+        }
+        for row in ABLATION_ROWS
+    ]
+    return {
+        "dataset": args.dataset,
+        "protocol": cfg.TEST.VID.PROTOCOL,
+        "config_file": args.config_file,
+        "weights": cfg.MODEL.WEIGHTS,
+        "rows": rows,
+    }
+
+
+def without_nan(value):
     """JSON knows no NaN, the AP of a class without ground truth: null instead."""
-    return {key: None if math.isnan(value) else value for key, value in values.items()}
+    if isinstance(value, Mapping):
+        return {key: without_nan(inner) for key, inner in value.items()}
+    return None if math.isnan(value) else value
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -60,7 +104,17 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument("--dataset", required=True, help="a dataset of videos")
+    names = [row.short_name for row in ABLATION_ROWS]
+    parser.add_argument(
+        "--settings",
+        nargs="+",
+        choices=names,
+        default=names,
+        metavar="NAME",
+        help=f"rows to run, of {' '.join(names)}; all where not given, the others say 'not run'",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables, likewise")
     parser.add_argument("--batch-size", type=int, default=4, help="frames through the detector")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
     return parser.parse_args(argv)
