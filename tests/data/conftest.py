@@ -1,9 +1,12 @@
 """Small trees in the layout of ImageNet's download, and what is expected of an error."""
 
 import re
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 
 from d2_plugtrack.errors import UserError
@@ -65,3 +68,28 @@ def root(tmp_path):
     add(tmp_path, "DET", "train/x/x_1", xml(xml_object(track=None), xml_object("n77")))
     add(tmp_path, "DET", "train/x/x_2", xml(xml_object("n77", track=None)))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """A smooth BGR image of 64x48 pixels, whose halves are nothing alike."""
+    coarse = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (64, 48))
+
+
+@pytest.fixture
+def bad_record(tmp_path, photo):
+    """A function: a record of 64x48 pixels without objects and its file, good or bad."""
+    numbers = count()
+
+    def make(kind: str) -> dict:
+        path = tmp_path / f"bad_{next(numbers)}.jpg"
+        shape = (128, 96) if kind == "another size" else (64, 48)
+        encoded = cv2.imencode(".jpg", cv2.resize(photo, shape), [cv2.IMWRITE_JPEG_QUALITY, 95])
+        whole = encoded[1].tobytes()
+        contents = {"truncated": whole[: len(whole) * 6 // 10], "empty": b"", "not an image": b"no"}
+        if kind != "missing":
+            path.write_bytes(contents.get(kind, whole))
+        return {"file_name": str(path), "height": 48, "width": 64, "annotations": []}
+
+    return make
