@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,14 @@ class BadImages:
         self.strict = strict
         self._count = multiprocessing.Value("q", 0)
         self._said: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # detectron2 hands its mappers to workers through cloudpickle, which lacks the reducers of
+        # shared memory; only where workers are not forked
+        return {**self.__dict__, "_count": bytes(ForkingPickler.dumps(self._count))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _count=ForkingPickler.loads(state["_count"]))
 
     @property
     def count(self) -> int:
