@@ -34,5 +34,7 @@ def exit_on_user_error(main: Callable[..., object]) -> Callable[..., object]:
 
 
 def _stop(error: Exception) -> NoReturn:
-    print(f"error: {error}", file=sys.stderr)
+    # one that a data loader's worker raised arrives with the worker's traceback before it
+    message = str(error).rpartition(f"{UserError.__name__}: ")[2].strip()
+    print(f"error: {message}", file=sys.stderr)
     sys.exit(2)

@@ -17,10 +17,10 @@ from .config import add_torchvision_config
 from .config_file import merge_config, read_host
 from .core.detector import DetectedFrame, VideoDetector, detect_frames
 from .core.tracker import TrackerHead
+from .data.bad_images import BadImages, read_frame
 from .data.catalog import find_dataset, find_videos, mark_last_frames
 from .data.imagenet_vid import Record
 from .errors import UserError
-from .video_io import read_image
 from .weights import load_joined
 
 if TYPE_CHECKING:
@@ -55,37 +55,51 @@ class Host:
                 f"the detector has {self.detector.num_classes} classes: dataset {name} has "
                 f"{len(entry.classes)} classes"
             )
-        return mark_last_frames(entry.load_records())
+        return mark_last_frames(entry.load_records(strict=self.cfg.DATASETS.STRICT))
 
     def batches(self, records: Sequence[Record], batch_size: int) -> DataLoader:
-        """``(records, prepared frames)`` a batch, in order, read by the config's workers."""
-        return DataLoader(
-            _Frames(records, self.prepare),
+        """``(records, prepared frames)`` a batch, in order, read by the config's workers.
+
+        A bad image is used as far as it can be read, and counted in the loader's ``bad_images``;
+        it is an error where ``DATASETS.STRICT``.
+        """
+        bad_images = BadImages(self.cfg.DATASETS.STRICT)
+        loader = DataLoader(
+            _Frames(records, self.prepare, bad_images),
             batch_size=batch_size,
             collate_fn=_transpose,
             num_workers=self.cfg.DATALOADER.NUM_WORKERS,
         )
+        loader.bad_images = bad_images
+        return loader
 
     @torch.no_grad()
     def detect(
         self, records: Sequence[Record], batch_size: int
     ) -> Iterator[tuple[Record, DetectedFrame]]:
-        """Every record with what is detected in its image."""
-        for batch, frames in self.batches(records, batch_size):
+        """Every record with what is detected in its image; at the end, how many were bad."""
+        loader = self.batches(records, batch_size)
+        for batch, frames in loader:
             detected = detect_frames(self.detector, self.tracker, frames)
             yield from zip(batch, detected, strict=True)
+        loader.bad_images.log_summary()
 
 
 class _Frames(Dataset):
-    def __init__(self, records: Sequence[Record], prepare: Callable[[np.ndarray], Any]):
-        self.records, self.prepare = records, prepare
+    def __init__(
+        self,
+        records: Sequence[Record],
+        prepare: Callable[[np.ndarray], Any],
+        bad_images: BadImages,
+    ):
+        self.records, self.prepare, self.bad_images = records, prepare, bad_images
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> tuple[Record, Any]:
         record = self.records[index]
-        return record, self.prepare(read_image(record["file_name"]))
+        return record, self.prepare(read_frame(record, self.bad_images))
 
 
 def _transpose(items: list[tuple]) -> tuple[tuple, tuple]:

@@ -9,6 +9,7 @@ from .prerequisites import require_detectron2
 require_detectron2()
 
 from collections.abc import Sequence
+from functools import partial
 
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -26,7 +27,8 @@ from .modeling.checkpoint import load_weights
 def load_config(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
     """detectron2's defaults, the project's keys, a YAML file and ``KEY VALUE`` pairs, in order.
 
-    The device is CUDA where there is one and the CPU otherwise, unless the config names one.
+    The device is CUDA where there is one and the CPU otherwise, unless the config names one. The
+    project's datasets are registered anew, to be read as ``DATASETS.STRICT`` says.
 
     Raises:
         UserError: a file that is not there or not YAML, a key that does not exist, a value of
@@ -35,6 +37,7 @@ def load_config(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
     cfg = get_cfg()
     add_plugtrack_config(cfg)
     merge_config(cfg, config_file, opts)
+    register_datasets(strict=cfg.DATASETS.STRICT)
     return cfg
 
 
@@ -59,16 +62,20 @@ def load_model(
     return model
 
 
-def register_datasets() -> None:
-    """Register ImageNet VID and DET and the tiny set in DatasetCatalog and MetadataCatalog."""
+def register_datasets(*, strict: bool = False) -> None:
+    """Register ImageNet VID and DET and the tiny set in DatasetCatalog and MetadataCatalog.
+
+    Args:
+        strict: what is bad in their files is an error when they are read, see ``data.catalog``.
+    """
     for name, entry in DATASETS.items():
-        if name not in DatasetCatalog:
-            DatasetCatalog.register(name, entry.load_records)
-            MetadataCatalog.get(name).set(
-                thing_classes=entry.class_names,
-                wordnet_ids=list(entry.classes),
-                evaluator_type="vid" if entry.has_videos else "none",
-            )
+        DatasetCatalog.pop(name, None)  # of another strictness; DatasetCatalog takes no arguments
+        DatasetCatalog.register(name, partial(entry.load_records, strict=strict))
+        MetadataCatalog.get(name).set(
+            thing_classes=entry.class_names,
+            wordnet_ids=list(entry.classes),
+            evaluator_type="vid" if entry.has_videos else "none",
+        )
 
 
 register_datasets()

@@ -1,6 +1,7 @@
 """A user's mistake is one line and exit code 2; a bug stays a bug."""
 
 import pytest
+import torch
 
 from d2_plugtrack.errors import UserError, exit_on_user_error
 
@@ -53,3 +54,20 @@ def test_missing_detectron2_is_one_line_and_other_modules_are_bugs(capsys):
     assert capsys.readouterr().err == "error: detectron2 is not installed\n"
     with pytest.raises(ModuleNotFoundError):
         main("scipy")
+
+
+def test_an_error_of_a_loaders_worker_is_one_line_too(capsys):
+    class Broken(torch.utils.data.Dataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            raise UserError("a.jpg: expected a whole image, found half of one")
+
+    @exit_on_user_error
+    def main():
+        next(iter(torch.utils.data.DataLoader(Broken(), num_workers=1)))
+
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err == "error: a.jpg: expected a whole image, found half of one\n"

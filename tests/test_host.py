@@ -222,6 +222,32 @@ def test_every_record_is_detected_in_order_whatever_the_batch(videos, host):
         assert not a.tracking_map.requires_grad
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_bad_image_is_a_frame_all_the_same_unless_strict(videos, opts, caplog, strict):
+    host = open_host(CONFIG, [*opts, "DATASETS.STRICT", str(strict)])
+    records = [dict(r) for r in host.load_videos("tiny_vid_test")[:3]]
+    records[1]["file_name"] += ".gone"
+    if strict:
+        with pytest.raises(UserError, match=r"\.gone: expected a whole image"):
+            list(host.detect(records, batch_size=3))
+        return
+    found = list(host.detect(records, batch_size=2))
+    assert [record["frame_index"] for record, _ in found] == [0, 1, 2]
+    messages = [r.getMessage() for r in caplog.records]
+    assert len(messages) == 2 and ".gone" in messages[0] and "1 times" in messages[1]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_the_configs_strictness_reaches_the_reader(videos, opts, monkeypatch, strict):
+    asked = []
+    monkeypatch.setattr(
+        "d2_plugtrack.data.catalog.DatasetEntry.load_records",
+        lambda entry, strict: asked.append(strict) or [],
+    )
+    open_host(CONFIG, [*opts, "DATASETS.STRICT", str(strict)]).load_videos("tiny_vid_test")
+    assert asked == [strict]
+
+
 def test_no_records_are_no_detections(host):
     assert list(host.detect([], 3)) == []
 

@@ -11,7 +11,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_mod
 from d2_plugtrack import plugin
 from d2_plugtrack.config_file import read_host
 from d2_plugtrack.data.catalog import DATASETS, find_dataset
-from d2_plugtrack.data.imagenet_vid import VID_CLASSES
+from d2_plugtrack.data.imagenet_classes import VID_CLASSES
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.errors import UserError
 from d2_plugtrack.host import load_torchvision_config
@@ -20,7 +20,10 @@ from d2_plugtrack.plugin import load_config, load_model
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs/TinyVID"
 CONFIG = str(CONFIGS / "plugtrack_tiny.yaml")
-VIDEO_SETS = ["imagenet_vid_train_15frames", "imagenet_vid_train", "imagenet_vid_val"]
+VIDEO_SETS = [
+    *("imagenet_vid_train_15frames", "imagenet_vid_train"),
+    *("imagenet_vid_val", "imagenet_vid_val_frames"),
+]
 TINY_VIDEO_SETS = ["tiny_vid_train_15frames", "tiny_vid_train", "tiny_vid_val", "tiny_vid_test"]
 
 
@@ -196,3 +199,15 @@ def test_importing_twice_is_fine():
     importlib.reload(plugin)
     plugin.register_datasets()
     assert DatasetCatalog.list() == before
+
+
+def test_the_configs_strictness_reaches_the_catalog(monkeypatch, tmp_path, caplog):
+    write_tiny_vid(tmp_path / "tiny_vid", seed=0, splits=["test"], num_videos=1)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    (tmp_path / "tiny_vid/Data/VID/test/tiny_test_00000/000004.JPEG").unlink()
+    load_config(CONFIG, ["DATASETS.STRICT", "True"])
+    with pytest.raises(UserError, match="VID_test_videos.txt, line 1: .*000004.JPEG"):
+        DatasetCatalog.get("tiny_vid_test")
+    load_config(CONFIG)
+    assert len(DatasetCatalog.get("tiny_vid_test")) == 29
+    assert "left out 1 missing images" in caplog.text

@@ -44,6 +44,7 @@ def main(argv: list[str] | None = None) -> None:
                 size = features.image_sizes[0]
                 overlaps[gap].append(tracking_overlap(host.tracker, maps, video, gap, size))
             maps, video = [], []
+    batches.bad_images.log_summary()
     rows = [summarize(gap, overlaps[gap]) for gap in args.gaps]
     print(f"{args.dataset}, {host.cfg.MODEL.WEIGHTS}: mean IoU with the truth")
     print("| gap | objects | tracked | left where it was |\n|---:|---:|---:|---:|")

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from d2_plugtrack.build import build_region_sampling
+from d2_plugtrack.data.bad_images import BadImages
 from d2_plugtrack.data.catalog import find_dataset
 from d2_plugtrack.data.imagenet_vid import group_by_video
 from d2_plugtrack.data.labeled_frames import PairDrawing, RandomFrames, RandomPairs
@@ -56,7 +57,7 @@ def train_detector(cfg) -> dict[str, torch.Tensor]:
             "have; train it elsewhere and name its weights for the tracker's stage"
         )
     model.to(cfg.MODEL.DEVICE).train()
-    frames = RandomFrames(load_records(cfg), cfg.SEED)
+    frames = RandomFrames(load_records(cfg), cfg.SEED, BadImages(cfg.DATASETS.STRICT))
     run(cfg, lambda batch: detector_losses(model, batch), model, frames, "detector")
     return joined_state(model, None)
 
@@ -69,7 +70,8 @@ def train_tracker(cfg) -> dict[str, torch.Tensor]:
     host = open_torchvision(cfg, tracker_required=False)
     keys = cfg.INPUT.PAIR
     drawing = PairDrawing(keys.MIN_GAP, keys.MAX_GAP, keys.REVERSE_PROB)
-    pairs = RandomPairs(group_by_video(load_records(cfg)), drawing, cfg.SEED)
+    videos, bad_images = group_by_video(load_records(cfg)), BadImages(cfg.DATASETS.STRICT)
+    pairs = RandomPairs(videos, drawing, cfg.SEED, bad_images)
     sampling = build_region_sampling(cfg)
     tracker = host.tracker.train()
     run(
@@ -86,7 +88,8 @@ def load_records(cfg) -> list[dict]:
     """Every record of ``DATASETS.TRAIN``, one dataset after the other."""
     if not cfg.DATASETS.TRAIN:
         raise UserError("DATASETS.TRAIN is empty: expected names of datasets")
-    return [r for name in cfg.DATASETS.TRAIN for r in find_dataset(name).load_records()]
+    entries = [find_dataset(name) for name in cfg.DATASETS.TRAIN]
+    return [r for entry in entries for r in entry.load_records(strict=cfg.DATASETS.STRICT)]
 
 
 def run(cfg, compute_losses, trained: torch.nn.Module, dataset, stage: str) -> None:
@@ -107,6 +110,7 @@ def run(cfg, compute_losses, trained: torch.nn.Module, dataset, stage: str) -> N
         if step % LOG_PERIOD == 0:
             values = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
             logging.info("%s, step %d of %d: %s", stage, step, solver.MAX_ITER, values)
+    dataset.bad_images.log_summary()
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -4,30 +4,36 @@ Without detectron2; ``plugin.py`` registers the same names in detectron2's Datas
 is looked up when it is used, and its files are read then.
 """
 
-import os
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UserError
+from .imagenet_classes import DET_IDS, VID_CLASSES
 from .imagenet_vid import (
-    VID_CLASSES,
     Record,
     load_det_images,
     load_sampled_videos,
     load_vid_frames,
     load_vid_videos,
 )
+from .problems import Problems
+from .roots import data_root, find_imagenet, imagenet_folders
 from .tiny_vid import TINY_CLASSES
+
+logger = logging.getLogger(__name__)
 
 
 class DatasetEntry(NamedTuple):
     """One dataset: a folder below the data root, its list file and who reads them."""
 
-    folder: str
-    load: Callable[[Path, Path, Mapping[str, str]], list[Record]]
+    folder: str  # "" for ImageNet, whose folder is searched
+    load: Callable[..., list[Record]]
     list_name: str  # under ImageSets
     classes: Mapping[str, str]  # name in the XML: class name, in label order
+    command: str  # that makes it, or its list
+    other_names: Collection[str] = ()  # in the XML, of objects that are left out
 
     @property
     def has_videos(self) -> bool:
@@ -39,36 +45,63 @@ class DatasetEntry(NamedTuple):
         """In label order."""
         return list(self.classes.values())
 
-    def load_records(self) -> list[Record]:
-        """Read it from below the data root; see ``imagenet_vid.py`` for records and errors."""
-        root = data_root() / self.folder
-        return self.load(root, root / "ImageSets" / self.list_name, self.classes)
+    def load_records(self, *, strict: bool = False) -> list[Record]:
+        """Read it from below the data root; see ``imagenet_vid.py`` for records and errors.
+
+        Args:
+            strict: the first bad file, row or object is an error; otherwise such are left out, and
+                a warning says how many.
+        """
+        root = self._find_root()
+        list_file = self._find_list(root)
+        problems = Problems(strict)
+        records = self.load(
+            root, list_file, self.classes, other_names=self.other_names, problems=problems
+        )
+        if problems.counts:
+            logger.warning("%s: %s", list_file, problems.summary())
+        return records
+
+    def _find_root(self) -> Path:
+        if self.folder:
+            return data_root() / self.folder
+        return find_imagenet(data_root(), "VID" if self.has_videos else "DET")
+
+    def _find_list(self, root: Path) -> Path:
+        """In ImageSets of its own folder; ImageNet's lists may lie beside the other year's data."""
+        folders = [root] if self.folder else [root, *imagenet_folders(data_root())]
+        places = [folder / "ImageSets" / self.list_name for folder in folders]
+        if root.is_dir() and not any(place.is_file() for place in places):
+            raise UserError(
+                f"{places[0]}: expected a list file, found none; `python {self.command}` makes it"
+            )
+        return next((place for place in places if place.is_file()), places[0])
 
 
-def _imagenet(load: Callable, list_name: str) -> DatasetEntry:
-    return DatasetEntry("ILSVRC2015", load, list_name, VID_CLASSES)
+def _vid(load: Callable, list_name: str) -> DatasetEntry:
+    return DatasetEntry("", load, list_name, VID_CLASSES, "datasets/prepare_imagenet_vid.py")
+
+
+def _det(load: Callable, list_name: str) -> DatasetEntry:
+    return _vid(load, list_name)._replace(other_names=DET_IDS)
 
 
 def _tiny(load: Callable, list_name: str) -> DatasetEntry:
-    return DatasetEntry("tiny_vid", load, list_name, TINY_CLASSES)
+    return DatasetEntry("tiny_vid", load, list_name, TINY_CLASSES, "datasets/prepare_tiny_vid.py")
 
 
 DATASETS: dict[str, DatasetEntry] = {
-    "imagenet_vid_train_15frames": _imagenet(load_vid_frames, "VID_train_15frames.txt"),
-    "imagenet_vid_train": _imagenet(load_sampled_videos, "VID_train_15frames.txt"),
-    "imagenet_vid_val": _imagenet(load_vid_videos, "VID_val_videos.txt"),
-    "imagenet_det_train": _imagenet(load_det_images, "DET_train_30classes.txt"),
+    "imagenet_vid_train_15frames": _vid(load_vid_frames, "VID_train_15frames.txt"),
+    "imagenet_vid_train": _vid(load_sampled_videos, "VID_train_15frames.txt"),
+    "imagenet_vid_val": _vid(load_vid_videos, "VID_val_videos.txt"),
+    "imagenet_vid_val_frames": _vid(load_vid_frames, "VID_val_frames.txt"),
+    "imagenet_det_train": _det(load_det_images, "DET_train_30classes.txt"),
     "tiny_vid_train_15frames": _tiny(load_vid_frames, "VID_train_15frames.txt"),
     "tiny_vid_train": _tiny(load_sampled_videos, "VID_train_15frames.txt"),
     "tiny_vid_val": _tiny(load_vid_videos, "VID_val_videos.txt"),
     "tiny_vid_test": _tiny(load_vid_videos, "VID_test_videos.txt"),
     "tiny_det_train": _tiny(load_det_images, "DET_train.txt"),
 }
-
-
-def data_root() -> Path:
-    """The folder that holds the datasets: detectron2's own variable, ``datasets`` where unset."""
-    return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser()
 
 
 def find_dataset(name: str) -> DatasetEntry:

@@ -6,9 +6,10 @@ make a pair is drawn here for every host (Sec. 6.2); detectron2 reads and augmen
 (``pair_mapper.py``).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import count
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,9 +17,10 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from ..errors import UserError
-from ..video_io import read_image
+from .bad_images import BadImage, BadImages, read_whole_frame
 
 MAX_DRAWS = 100  # of a pair whose first frame has an object
+MAX_BAD_IMAGES = 1000  # one after another, before training gives up
 
 Rng = np.random.Generator | np.random.RandomState
 Record = Mapping[str, Any]
@@ -76,8 +78,12 @@ class LabeledFrame(NamedTuple):
 
 
 def load_labeled_frame(record: Record, *, flip: bool) -> LabeledFrame:
-    """Read the image of a record as from ``imagenet_vid``, mirrored left to right if ``flip``."""
-    image = read_image(record["file_name"])
+    """Read the image of a record as from ``imagenet_vid``, mirrored left to right if ``flip``.
+
+    Raises:
+        BadImage: an image that cannot be read or has another size than the record.
+    """
+    image = read_whole_frame(record)
     annotations = record["annotations"]
     boxes = torch.tensor([a["bbox"] for a in annotations], dtype=torch.float32).reshape(-1, 4)
     if flip:
@@ -92,19 +98,28 @@ def load_labeled_frame(record: Record, *, flip: bool) -> LabeledFrame:
 
 
 class RandomFrames(IterableDataset):
-    """Without end: frames with objects, each flipped with probability 1/2, in random order."""
+    """Without end: frames with objects, each flipped with probability 1/2, in random order.
 
-    def __init__(self, records: Sequence[Record], seed: int):
+    Args:
+        records: as from ``imagenet_vid``.
+        seed: of everything that is random here.
+        bad_images: takes note of images that are skipped; where None, they are errors.
+    """
+
+    def __init__(self, records: Sequence[Record], seed: int, bad_images: BadImages | None = None):
         self.records = [r for r in records if r["annotations"]]
         self.seed = seed
+        self.bad_images = BadImages() if bad_images is None else bad_images
         if not self.records:
             raise UserError("DATASETS.TRAIN: no frame has an object in it")
 
     def __iter__(self) -> Iterator[LabeledFrame]:
         rng = _worker_rng(self.seed)
-        while True:
-            for index in rng.permutation(len(self.records)):
-                yield load_labeled_frame(self.records[index], flip=rng.uniform() < 0.5)
+        draws = (index for _ in count() for index in rng.permutation(len(self.records)))
+        return _without_bad_images(
+            lambda: load_labeled_frame(self.records[next(draws)], flip=rng.uniform() < 0.5),
+            self.bad_images,
+        )
 
 
 class RandomPairs(IterableDataset):
@@ -114,24 +129,53 @@ class RandomPairs(IterableDataset):
         videos: ``{"video_id", "frames"}`` as from ``imagenet_vid.group_by_video``.
         drawing: of the two frames.
         seed: of everything that is random here.
+        bad_images: takes note of images whose pairs are skipped; where None, they are errors.
     """
 
-    def __init__(self, videos: Sequence[Mapping[str, Any]], drawing: PairDrawing, seed: int):
+    def __init__(
+        self,
+        videos: Sequence[Mapping[str, Any]],
+        drawing: PairDrawing,
+        seed: int,
+        bad_images: BadImages | None = None,
+    ):
         self.videos = [v for v in videos if drawing.can_draw_with_objects(v["frames"])]
         self.drawing = drawing
         self.seed = seed
+        self.bad_images = BadImages() if bad_images is None else bad_images
         if not self.videos:
             raise UserError("DATASETS.TRAIN: no video has an object in a frame that can come first")
 
     def __iter__(self) -> Iterator[tuple[LabeledFrame, LabeledFrame]]:
         rng = _worker_rng(self.seed)
-        while True:
+        return _without_bad_images(lambda: self._load_pair(rng), self.bad_images)
+
+    def _load_pair(self, rng: Rng) -> tuple[LabeledFrame, LabeledFrame]:
+        pair = None
+        while pair is None:
             frames = self.videos[rng.integers(len(self.videos))]["frames"]
             pair = self.drawing.draw_with_objects(frames, rng)
-            if pair is not None:
-                flip = rng.uniform() < 0.5
-                prev, curr = (load_labeled_frame(frames[i], flip=flip) for i in pair)
-                yield prev, curr
+        flip = rng.uniform() < 0.5
+        prev, curr = (load_labeled_frame(frames[i], flip=flip) for i in pair)
+        return prev, curr
+
+
+_Item = TypeVar("_Item")
+
+
+def _without_bad_images(load: Callable[[], _Item], bad_images: BadImages) -> Iterator[_Item]:
+    """What ``load`` gives, again and again, without those times that it meets a bad image."""
+    in_a_row = 0
+    while in_a_row < MAX_BAD_IMAGES:
+        try:
+            item = load()
+        except BadImage as bad:
+            bad_images.report(bad, "skipped")
+            in_a_row += 1
+        else:
+            yield item
+            in_a_row = 0
+    raise UserError(f"DATASETS.TRAIN: {in_a_row} images, one after another, cannot be read")
 
 
 def _worker_rng(seed: int) -> np.random.Generator:

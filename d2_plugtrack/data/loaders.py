@@ -1,4 +1,8 @@
-"""detectron2 data loaders: pairs of frames for training, whole videos for evaluation."""
+"""detectron2 data loaders: images and pairs of frames for training, whole videos for evaluation.
+
+Every loader made here has ``bad_images``, a :class:`~.bad_images.BadImages` whose ``summary()``
+says how many images its workers could not read.
+"""
 
 from ..prerequisites import require_detectron2
 
@@ -12,15 +16,20 @@ from detectron2.data import (
     MetadataCatalog,
     build_detection_test_loader,
     build_detection_train_loader,
+    get_detection_dataset_dicts,
 )
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
 from ..errors import UserError
+from .bad_images import BadImages, SkipBadImages
 from .catalog import mark_last_frames
+from .image_mapper import FrameMapper, ImageMapper
 from .imagenet_vid import group_by_video
 from .pair_mapper import PairMapper
 from .samplers import VideoSampler
+
+PAIR_ATTEMPTS = 20  # draws of a pair from one video while images are bad
 
 
 def check_registered(names: Iterable[str]) -> None:
@@ -42,8 +51,23 @@ def is_video_dataset(name: str) -> bool:
     return MetadataCatalog.get(name).get("evaluator_type") == "vid"
 
 
+def build_image_train_loader(cfg) -> DataLoader:
+    """Frames and stills of ``DATASETS.TRAIN``, for stage one; bad images are skipped.
+
+    Raises:
+        UserError: a dataset that is not registered.
+    """
+    check_registered(cfg.DATASETS.TRAIN)
+    records = get_detection_dataset_dicts(
+        cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    )
+    return _build_train_loader(cfg, ImageMapper(DatasetMapper(cfg, is_train=True)), records, 1)
+
+
 def build_pair_train_loader(cfg) -> DataLoader:
     """Pairs from the videos of ``DATASETS.TRAIN``; a video is drawn, then a pair of its frames.
+
+    A pair of which an image is bad is skipped.
 
     Raises:
         UserError: a dataset that is not registered, holds stills, or has no objects.
@@ -55,11 +79,22 @@ def build_pair_train_loader(cfg) -> DataLoader:
     videos = [v for v in group_by_video(records) if any(r["annotations"] for r in v["frames"])]
     if not videos:
         raise UserError(f"DATASETS.TRAIN {list(cfg.DATASETS.TRAIN)}: no video has an object in it")
-    return build_detection_train_loader(cfg, mapper=PairMapper(cfg), dataset=videos)
+    return _build_train_loader(cfg, PairMapper(cfg), videos, PAIR_ATTEMPTS)
+
+
+def _build_train_loader(cfg, mapper, dataset: list[dict], attempts: int) -> DataLoader:
+    bad_images = BadImages(cfg.DATASETS.STRICT)
+    loader = build_detection_train_loader(
+        cfg, mapper=SkipBadImages(mapper, bad_images, attempts), dataset=dataset
+    )
+    loader.bad_images = bad_images
+    return loader
 
 
 def build_vid_test_loader(cfg, dataset_name: str, batch_size: int = 1) -> DataLoader:
     """Frames of whole videos in order, each with ``video_id``, ``frame_index`` and ``last``.
+
+    A bad image is used as far as it can be read.
 
     Raises:
         UserError: a dataset that is not registered, is not one of videos, or does not have as
@@ -75,12 +110,15 @@ def build_vid_test_loader(cfg, dataset_name: str, batch_size: int = 1) -> DataLo
             f"dataset {dataset_name} has {len(classes)} classes"
         )
     records = mark_last_frames(DatasetCatalog.get(dataset_name))
-    return build_detection_test_loader(
+    bad_images = BadImages(cfg.DATASETS.STRICT)
+    loader = build_detection_test_loader(
         records,
-        mapper=DatasetMapper(cfg, is_train=False),
+        mapper=FrameMapper(DatasetMapper(cfg, is_train=False), bad_images),
         sampler=VideoSampler(
             [r["video_id"] for r in records], comm.get_rank(), comm.get_world_size()
         ),
         batch_size=batch_size,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
+    loader.bad_images = bad_images
+    return loader

@@ -19,6 +19,7 @@ from detectron2.config import configurable
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 
+from .image_mapper import read_record_image
 from .labeled_frames import PairDrawing
 
 
@@ -26,7 +27,7 @@ class PairMapper:
     """Maps a video to a training pair whose ``prev`` has objects.
 
     Where many draws find none, or the augmentations leave no object, the result is None, and
-    detectron2 takes another video.
+    detectron2 takes another video. An image that cannot be read raises ``bad_images.BadImage``.
 
     Args:
         augmentations: one draw of them is applied to both frames.
@@ -77,8 +78,8 @@ class PairMapper:
         self, record: dict[str, Any], transforms: T.TransformList | None
     ) -> tuple[dict[str, Any], T.TransformList]:
         frame = {k: v for k, v in record.items() if k != "annotations"}
-        image = utils.read_image(record["file_name"], format=self.image_format)
-        utils.check_image_size(frame, image)
+        image = read_record_image(record, self.image_format)
+        frame["height"], frame["width"] = image.shape[:2]
         aug_input = T.AugInput(image)
         if transforms is None:
             transforms = self.augmentations(aug_input)

@@ -1,7 +1,7 @@
 """Bad input met while a dataset is read: an error at once, or skipped, counted and summed up.
 
 A reader goes on to the next object, frame or row after it has reported a problem, where it is
-allowed to. Nothing here knows what is read; ``imagenet_vid.py`` and the readers of JSON do.
+allowed to. Nothing here knows what is read; the readers of XML, lists and JSON do.
 """
 
 from dataclasses import dataclass, field

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import UserError
-from .imagenet_vid import sample_evenly
+from .imagenet_sampling import FRAMES_PER_VIDEO, sample_evenly
 from .tiny_scenes import HEIGHT, WIDTH, SceneObject, label_names, render_still, render_video
 
 #: name in the XML (where ImageNet has a WordNet id): class name, in label order
@@ -26,7 +26,6 @@ TINY_CLASSES = {f"tiny_{name}": name for name in label_names()}
 #: split: number of videos, frames of each
 SPLITS = {"train": (160, 16), "val": (40, 30), "test": (40, 30)}
 NUM_STILLS = 2000
-FRAMES_PER_VIDEO = 15  # of the list that stage one trains on
 
 
 def write_tiny_vid(

@@ -4,13 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from d2_plugtrack.data.catalog import DATASETS, data_root, find_dataset, mark_last_frames
-from d2_plugtrack.data.imagenet_vid import VID_CLASSES
+from d2_plugtrack.data.catalog import DATASETS, find_dataset, mark_last_frames
+from d2_plugtrack.data.imagenet_classes import DET_IDS, VID_CLASSES
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.errors import UserError
 
-VIDEO_SETS = ["imagenet_vid_train_15frames", "imagenet_vid_train", "imagenet_vid_val"]
+VIDEO_SETS = [
+    *("imagenet_vid_train_15frames", "imagenet_vid_train"),
+    *("imagenet_vid_val", "imagenet_vid_val_frames"),
+]
 TINY_VIDEO_SETS = ["tiny_vid_train_15frames", "tiny_vid_train", "tiny_vid_val", "tiny_vid_test"]
+ROOT = Path(__file__).resolve().parents[2]
 STILLS = ["imagenet_det_train", "tiny_det_train"]
 
 
@@ -42,13 +46,6 @@ def test_an_unknown_name_is_refused_with_those_that_are_known(name):
 # ---- data ----------------------------------------------------------------------------------------
 
 
-def test_data_root_is_detectron2s_variable(monkeypatch):
-    monkeypatch.setenv("DETECTRON2_DATASETS", "~/somewhere")
-    assert data_root() == Path.home() / "somewhere"
-    monkeypatch.delenv("DETECTRON2_DATASETS")
-    assert data_root() == Path("datasets")
-
-
 def test_sets_are_read_below_the_data_root(monkeypatch, tmp_path):
     write_tiny_vid(tmp_path / "tiny_vid", seed=0, num_videos=1)
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))  # looked at when used, not imported
@@ -69,9 +66,97 @@ def test_absent_or_empty_data_is_named(monkeypatch, tmp_path, made):
         (root / folder).mkdir(parents=True)
     monkeypatch.setenv("DETECTRON2_DATASETS", str(root))
     for name in DATASETS:
-        folder = "tiny_vid" if name.startswith("tiny") else "ILSVRC2015"
-        with pytest.raises(UserError, match=f"{root}/{folder}: expected"):
+        expected = f"{root}/ILSVRC2015, .*: expected Data/{'DET' if 'det' in name else 'VID'} in"
+        if name.startswith("tiny"):
+            expected = f"{root}/tiny_vid.*: expected"
+        with pytest.raises(UserError, match=expected):
             find_dataset(name).load_records()
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if name != "tiny_vid_test"])
+def test_a_missing_list_is_said_with_the_command_that_makes_it(monkeypatch, tmp_path, name):
+    entry = find_dataset(name)
+    root = tmp_path / (entry.folder or "ILSVRC2017")
+    kind = "VID" if entry.has_videos else "DET"
+    for side in ("Data", "Annotations"):
+        (root / side / kind).mkdir(parents=True)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    command = f"datasets/prepare_{'tiny' if entry.folder else 'imagenet'}_vid.py"
+    expected = f"{root}/ImageSets/{entry.list_name}: expected a list.*`python {command}` makes it"
+    assert (ROOT / command).is_file()
+    with pytest.raises(UserError, match=expected):
+        entry.load_records()
+
+
+# ---- ImageNet, of one year or of two -------------------------------------------------------------
+
+
+@pytest.fixture
+def imagenet(tmp_path, files):
+    """A function that makes a tiny VID or DET with its list in a folder."""
+
+    def make(folder, kind: str, lists=None) -> None:
+        dog = files.xml_object("n02084071")
+        if kind == "VID":
+            files.add(folder, kind, "val/a/000000", files.xml(dog))
+            row, name = "val/a 1 0 1\n", "VID_val_videos.txt"
+        else:
+            text = files.xml(dog, *(files.xml_object(name) for name in sorted(DET_IDS)))
+            files.add(folder, kind, "train/x/x_1", text)
+            row, name = "train/x/x_1 1\n", "DET_train_30classes.txt"
+        files.write((lists or folder) / "ImageSets" / name, row)
+
+    return make
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("variable", [".", "ILSVRC2015"])
+def test_the_variable_names_the_folder_or_what_holds_it(
+    monkeypatch, tmp_path, imagenet, variable, strict
+):
+    imagenet(tmp_path / "ILSVRC2015", "VID")
+    imagenet(tmp_path / "ILSVRC2015", "DET")
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / variable))
+    (frame,) = find_dataset("imagenet_vid_val").load_records(strict=strict)
+    assert frame["image_id"] == "val/a/000000"
+    assert [a["category_id"] for a in frame["annotations"]] == [8]
+    (still,) = find_dataset("imagenet_det_train").load_records(strict=strict)
+    # the dog, and of DET's 200 classes the 30 of VID, each with its label
+    labels = [a["category_id"] for a in still["annotations"]]
+    assert labels[0] == 8 and sorted(labels[1:]) == list(range(30))
+
+
+@pytest.mark.parametrize("year", ["ILSVRC2017", "ILSVRC"])
+@pytest.mark.parametrize("lists", ["ILSVRC2015", None, "."])
+def test_vid_and_det_of_two_years(monkeypatch, tmp_path, imagenet, year, lists):
+    """The lists may lie beside their data, or all beside VID's, as the community has them."""
+    imagenet(tmp_path / "ILSVRC2015", "VID")
+    imagenet(tmp_path / year, "DET", lists and tmp_path / lists)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    (frame,) = find_dataset("imagenet_vid_val").load_records()
+    (still,) = find_dataset("imagenet_det_train").load_records()
+    assert frame["file_name"].startswith(f"{tmp_path}/ILSVRC2015/")
+    assert still["file_name"].startswith(f"{tmp_path}/{year}/")
+
+
+# ---- what is bad ---------------------------------------------------------------------------------
+
+
+def test_what_was_left_out_is_said_once(monkeypatch, tmp_path, caplog):
+    write_tiny_vid(tmp_path / "tiny_vid", seed=0, splits=["test"], num_videos=1)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    entry = find_dataset("tiny_vid_test")
+    good = entry.load_records(strict=True)
+    assert caplog.text == ""
+    (tmp_path / "tiny_vid/Data/VID/test/tiny_test_00000/000004.JPEG").unlink()
+    with pytest.raises(UserError, match="000004.JPEG: expected an image"):
+        entry.load_records(strict=True)
+    assert entry.load_records() == [*good[:4], *good[5:]]
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert record.levelname == "WARNING" and record.name.startswith("d2_plugtrack.data")
+    assert "VID_test_videos.txt: left out 1 missing images; the first: " in message
+    assert "VID_test_videos.txt, line 1: " in message
 
 
 # ---- the last frames of videos -------------------------------------------------------------------

@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from d2_plugtrack.data.bad_images import BadImages
 from d2_plugtrack.data.labeled_frames import (
+    MAX_BAD_IMAGES,
     LabeledFrame,
     PairDrawing,
     RandomFrames,
@@ -385,3 +387,53 @@ def test_workers_have_streams_of_their_own_and_the_same_every_time(videos, kind)
     if kind == "frames":
         for stream in (first, second):
             assert sorted(number for number, _ in stream[:5]) == WITH_OBJECTS
+
+
+# ---- bad images ----------------------------------------------------------------------------------
+
+
+def without_files(videos: list[dict], *numbers: tuple[int, int]) -> list[dict]:
+    """The videos, some (video, frame) of which have no file."""
+    return [
+        {
+            **video,
+            "frames": [
+                {**r, "file_name": f"{r['file_name']}.gone"} if (v, t) in numbers else r
+                for t, r in enumerate(video["frames"])
+            ],
+        }
+        for v, video in enumerate(videos)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["frames", "pairs"])
+def test_bad_images_are_skipped_and_counted(videos, kind):
+    """Of the five frames with objects one is bad."""
+    some, bad_images = without_files(videos, (0, 1)), BadImages(strict=False)
+    if kind == "frames":
+        items = take(RandomFrames(all_records(some), 0, bad_images), 4 * 10)
+        counts = Counter(said(frame)[0] for frame in items)
+        assert counts == dict.fromkeys([n for n in WITH_OBJECTS if n != 1], 10)
+        assert 9 <= bad_images.count <= 10  # once an epoch, the last one perhaps not yet
+    else:
+        items = take(RandomPairs(some, drawing(), 0, bad_images), 200)
+        assert 1 not in {said(frame)[0] for pair in items for frame in pair}
+        assert bad_images.count > 0
+
+
+@pytest.mark.parametrize("kind", ["frames", "pairs"])
+def test_bad_images_are_errors_where_strict_and_where_nothing_else_is_left(videos, kind):
+    numbers = {(v, t) for v, video in enumerate(videos) for t in range(len(video["frames"]))}
+    gone = without_files(videos, *numbers)
+
+    def dataset(*bad_images):
+        if kind == "frames":
+            return RandomFrames(all_records(gone), 0, *bad_images)
+        return RandomPairs(gone, drawing(), 0, *bad_images)
+
+    with pytest.raises(UserError, match=r"\.gone: expected a whole image"):
+        next(iter(dataset()))
+    bad_images = BadImages(strict=False)
+    with pytest.raises(UserError, match=f"{MAX_BAD_IMAGES} images, one after another"):
+        next(iter(dataset(bad_images)))
+    assert bad_images.count == MAX_BAD_IMAGES

@@ -10,6 +10,7 @@ from detectron2.utils import comm
 from d2_plugtrack import plugin  # noqa: F401 (registers)
 from d2_plugtrack.config import add_plugtrack_config
 from d2_plugtrack.data.loaders import (
+    build_image_train_loader,
     build_pair_train_loader,
     build_vid_test_loader,
     check_registered,
@@ -174,3 +175,90 @@ def test_unknown_training_set_is_refused(cfg):
     cfg.DATASETS.TRAIN = ("no_such_set",)
     with pytest.raises(UserError, match="no_such_set.*not registered"):
         build_pair_train_loader(cfg)
+
+
+# ---- bad images ----------------------------------------------------------------------------------
+
+
+def damage(record: dict) -> dict:
+    """The record of an image that is not there."""
+    return {**record, "file_name": f"{record['file_name']}.gone"}
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_stage_one_goes_on_without_bad_images(cfg, register, records, num_workers):
+    cfg.DATALOADER.NUM_WORKERS = num_workers
+    some = [damage(r) if r["video_id"] == "c" else r for r in records]
+    cfg.DATASETS.TRAIN = (register("t_bad_frames", some),)
+    loader = build_image_train_loader(cfg)
+    batches = iter(loader)
+    items = [item for _ in range(20) for item in next(batches)]
+    assert len(items) == 80
+    assert {item["video_id"] for item in items} == {"a", "b", "d"}
+    assert all(len(item["instances"]) == 1 for item in items)
+    assert loader.bad_images.count > 10  # 5 of 13 records are bad
+    assert str(loader.bad_images.count) in loader.bad_images.summary() or num_workers
+
+
+def test_stage_one_without_bad_images_says_nothing(cfg, register, records):
+    cfg.DATASETS.TRAIN = (register("t_good_frames", records),)
+    loader = build_image_train_loader(cfg)
+    assert {item["video_id"] for item in next(iter(loader))} <= set(LENGTHS)
+    assert loader.bad_images.summary() == ""
+
+
+def test_pairs_go_on_without_bad_images(cfg, register, records):
+    """A whole video is bad, and of the longest a frame."""
+    some = [
+        damage(r) if r["video_id"] == "d" or (r["video_id"], r["frame_index"]) == ("c", 2) else r
+        for r in records
+    ]
+    cfg.DATASETS.TRAIN = (register("t_bad_pairs", some),)
+    loader = build_pair_train_loader(cfg)
+    batches = iter(loader)
+    drawn = [pair for _ in range(20) for pair in next(batches)]
+    assert {pair["video_id"] for pair in drawn} == {"a", "b", "c"}
+    numbers = {p[k]["frame_index"] for p in drawn if p["video_id"] == "c" for k in ("prev", "curr")}
+    assert numbers == {0, 1, 3, 4}
+    assert loader.bad_images.count > 0
+
+
+def test_a_single_video_with_bad_frames_goes_on_giving_pairs(cfg, register, records):
+    some = [damage(r) if r["frame_index"] in (1, 2) else r for r in records]
+    cfg.DATASETS.TRAIN = (register("t_one_bad", [r for r in some if r["video_id"] == "c"]),)
+    assert len(pairs(cfg, 20)) == 80
+
+
+@pytest.mark.parametrize("build", [build_image_train_loader, build_pair_train_loader])
+def test_a_bad_image_is_an_error_where_strict(cfg, register, records, build):
+    cfg.DATASETS.STRICT = True
+    cfg.DATASETS.TRAIN = (register("t_strict", [damage(r) for r in records]),)
+    with pytest.raises(UserError, match=r"\.png\.gone: expected a whole image, .*No such file"):
+        next(iter(build(cfg)))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_evaluation_leaves_no_frame_out(cfg, register, records, num_workers):
+    cfg.DATALOADER.NUM_WORKERS = num_workers
+    some = [damage(r) if r["video_id"] == "d" else r for r in records]
+    loader = build_vid_test_loader(cfg, register("t_bad_test", some))
+    items = [item for batch in loader for item in batch]
+    assert [(i["video_id"], i["frame_index"]) for i in items] == [
+        (v, t) for v, n in LENGTHS.items() for t in range(n)
+    ]
+    assert all((i["image"] == 128).all() for i in items if i["video_id"] == "d")
+    assert all(i["image"].shape == (3, 12, 16) for i in items)
+    assert loader.bad_images.count == LENGTHS["d"]
+
+
+def test_a_bad_frame_of_an_evaluation_is_an_error_where_strict(cfg, register, records):
+    cfg.DATASETS.STRICT = True
+    name = register("t_strict_test", [damage(r) for r in records])
+    with pytest.raises(UserError, match=r"a_0\.png\.gone: expected a whole image"):
+        next(iter(build_vid_test_loader(cfg, name)))
+
+
+def test_unknown_images_are_refused(cfg):
+    cfg.DATASETS.TRAIN = ("no_such_set",)
+    with pytest.raises(UserError, match="no_such_set.*not registered"):
+        build_image_train_loader(cfg)
