@@ -66,8 +66,12 @@ def needs_tracker(cfg) -> bool:
     return cfg.TEST.TFD.ENABLED and cfg.TEST.TFD.TRACK
 
 
-def build_pipeline(cfg, tracker: TrackerHead | None) -> VideoPipeline:
-    """The frame loop that ``TEST.TFD`` and ``TEST.PER_FRAME`` describe, around ``tracker``."""
+def build_pipeline(cfg, tracker: TrackerHead | None, *, masks: bool = False) -> VideoPipeline:
+    """The frame loop that ``TEST.TFD`` and ``TEST.PER_FRAME`` describe, around ``tracker``.
+
+    Args:
+        masks: ask for the masks of boxes, where the detector has masks; evaluation needs none.
+    """
     tfd = cfg.TEST.TFD
     detection = tfd if tfd.ENABLED else cfg.TEST.PER_FRAME
     tracking = needs_tracker(cfg)
@@ -90,6 +94,7 @@ def build_pipeline(cfg, tracker: TrackerHead | None) -> VideoPipeline:
         track_nms_threshold=tfd.TRACK_NMS_THRESH,
         merge_threshold=tfd.MERGE_THRESH,
         max_boxes=tfd.MAX_BOXES,
+        masks=masks,
     )
 
 

@@ -19,10 +19,16 @@ def add_plugtrack_config(cfg: "CfgNode") -> None:
     # The framework of the detector, said by a config file itself (not by its _BASE_).
     cfg.HOST = "detectron2"
 
+    # A config of detectron2's model zoo that comes before all others, below _BASE_ as well, such as
+    # COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml. "": none.
+    cfg.ZOO = ""
+
     # ---- Datasets --------------------------------------------------------------------------
     # True: the first bad file, row, object or image is an error. False: it is left out, counted,
     # and said in a summary.
     cfg.DATASETS.STRICT = False
+    # The dataset whose class names are the detector's. "": the first of TEST, where it has as many.
+    cfg.DATASETS.CLASSES = ""
 
     # ---- Tracker head (Sec. 4) -------------------------------------------------------------
     cfg.MODEL.PLUGTRACK = node()

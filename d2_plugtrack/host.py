@@ -141,8 +141,9 @@ def open_detectron2(cfg: "CfgNode", tracker_required: bool | None = None) -> Hos
     from .plugin import load_model
 
     model = load_model(cfg, tracker_required=tracker_required)
-    known = MetadataCatalog.get(cfg.DATASETS.TEST[0]) if cfg.DATASETS.TEST else None
-    names = _class_names(known.get("thing_classes", []) if known else [], model.num_classes)
+    names = _class_names(
+        cfg, lambda name: MetadataCatalog.get(name).get("thing_classes", []), model.num_classes
+    )
     size = cfg.INPUT.MIN_SIZE_TEST
     resize = T.ResizeShortestEdge([size, size], cfg.INPUT.MAX_SIZE_TEST)
 
@@ -162,6 +163,8 @@ def load_torchvision_config(config_file: str, opts: Sequence[str] = ()) -> "CfgN
     cfg = CfgNode()
     add_torchvision_config(cfg)
     merge_config(cfg, config_file, opts)
+    if cfg.ZOO:
+        raise UserError(f"ZOO {cfg.ZOO}: expected a config of detectron2, not HOST: torchvision")
     return cfg
 
 
@@ -181,10 +184,25 @@ def open_torchvision(cfg: "CfgNode", tracker_required: bool | None = None) -> Ho
     if tracker_required is None:
         tracker_required = needs_tracker(cfg)
     load_joined(cfg.MODEL.WEIGHTS, model, tracker, tracker_required=tracker_required)
-    names = find_dataset(cfg.DATASETS.TEST[0]).class_names if cfg.DATASETS.TEST else []
-    return Host(cfg, detector, tracker, _class_names(names, detector.num_classes))
+    names = _class_names(cfg, lambda name: find_dataset(name).class_names, detector.num_classes)
+    return Host(cfg, detector, tracker, names)
 
 
-def _class_names(names: Sequence[str], num_classes: int) -> list[str]:
-    """Those given where they are as many as the classes, or else the labels' numbers."""
-    return list(names) if len(names) == num_classes else [str(i) for i in range(num_classes)]
+def _class_names(
+    cfg: "CfgNode", names_of: Callable[[str], Sequence[str]], num_classes: int
+) -> list[str]:
+    """Those of ``DATASETS.CLASSES``, or of the first of ``DATASETS.TEST``, or the labels' numbers.
+
+    Numbers are for want of a test set with as many classes; ``DATASETS.CLASSES`` must have as many.
+    """
+    said = cfg.DATASETS.CLASSES
+    source = said or next(iter(cfg.DATASETS.TEST), "")
+    names = list(names_of(source)) if source else []
+    if len(names) == num_classes:
+        return names
+    if said:
+        raise UserError(
+            f"DATASETS.CLASSES {said}: expected a dataset of the detector's {num_classes} classes, "
+            f"found {len(names)} class names"
+        )
+    return [str(i) for i in range(num_classes)]

@@ -8,6 +8,7 @@ from .prerequisites import require_detectron2
 
 require_detectron2()
 
+import os
 from collections.abc import Sequence
 from functools import partial
 
@@ -27,18 +28,46 @@ from .modeling.checkpoint import load_weights
 def load_config(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
     """detectron2's defaults, the project's keys, a YAML file and ``KEY VALUE`` pairs, in order.
 
-    The device is CUDA where there is one and the CPU otherwise, unless the config names one. The
-    project's datasets are registered anew, to be read as ``DATASETS.STRICT`` says.
+Where the file, one that it is based on, or the pairs name a config of detectron2's model zoo
+    (``ZOO``), that one is merged before the file. The device is CUDA where there is one and the
+    CPU otherwise, unless the config names one. The project's datasets are registered anew, to be
+    read as ``DATASETS.STRICT`` says.
 
     Raises:
         UserError: a file that is not there or not YAML, a key that does not exist, a value of
-            another type, or CUDA where there is none.
+            another type, a config that the zoo does not have, or CUDA where there is none.
     """
-    cfg = get_cfg()
-    add_plugtrack_config(cfg)
+    defaults = get_cfg()
+    add_plugtrack_config(defaults)
+    cfg = defaults.clone()
     merge_config(cfg, config_file, opts)
+    if cfg.ZOO:
+        zoo_file = find_zoo_config(cfg.ZOO)
+        cfg = defaults
+        cfg.merge_from_file(zoo_file)
+        merge_config(cfg, config_file, opts)
     register_datasets(strict=cfg.DATASETS.STRICT)
     return cfg
+
+
+def find_zoo_config(name: str) -> str:
+    """The path of a config of detectron2's model zoo, by its name there.
+
+    Raises:
+        UserError: there is none of that name, or it is one of detectron2's Python configs.
+    """
+    from detectron2 import model_zoo  # which needs pkg_resources, and warns of its end
+
+    try:
+        path = model_zoo.get_config_file(name)
+    except (RuntimeError, ValueError):  # the latter of a name that leaves the zoo's folder
+        path = ""
+    if not (path.endswith(".yaml") and os.path.isfile(path)):
+        raise UserError(
+            f"ZOO {name}: expected a .yaml of detectron2's model zoo, such as "
+            "COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml, found none of that name"
+        )
+    return path
 
 
 def load_model(

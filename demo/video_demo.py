@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Annotate a video: boxes, classes and track ids, steady over the whole of it.
+"""Annotate a video: boxes, classes and track ids, steady over the whole of it, and masks if any.
 
 A video file or a folder of frames in; an H.264 mp4 and a JSON file out.
 
@@ -12,11 +12,12 @@ import os
 from pathlib import Path
 
 import cv2
-import numpy as np
+from torch import Tensor
 from tqdm import tqdm
 
 from d2_plugtrack.core.rescoring import TrackedObjects
 from d2_plugtrack.errors import UserError, exit_on_user_error
+from d2_plugtrack.masks import encode_masks, paste_masks
 from d2_plugtrack.outputs import ensure_writable, write_json
 from d2_plugtrack.predictor import VideoPredictor
 from d2_plugtrack.video_io import FrameSource, VideoWriter, open_frames
@@ -49,12 +50,12 @@ def detect(
     for frame in tqdm(source, "detecting", source.num_frames, unit="frame", disable=None):
         predictor.step(frame)
         sizes.append(frame.shape[:2])
-    return [TrackedObjects(*(t.cpu() for t in o)) for o in predictor.finish()], sizes
+    return [o.map(Tensor.cpu) for o in predictor.finish()], sizes
 
 
 def confident(objects: TrackedObjects, threshold: float) -> TrackedObjects:
     """The objects of a frame that score at least ``threshold``."""
-    return TrackedObjects(*(t[objects.scores >= threshold] for t in objects))
+    return objects.map(lambda field: field[objects.scores >= threshold])
 
 
 def as_json(
@@ -64,21 +65,32 @@ def as_json(
     objects: list[TrackedObjects],
     sizes: list[tuple[int, int]],
 ) -> dict:
-    """Boxes are xyxy in pixels of the frame."""
+    """Boxes are xyxy in pixels of the frame; ``segmentation`` (masks) is COCO's run lengths."""
     frames = [
         {
             "frame": index,
             "height": height,
             "width": width,
-            "objects": [
-                {"box": box, "class": class_names[label], "score": score, "track_id": track_id}
-                for box, score, label, track_id in zip(*(t.tolist() for t in o), strict=True)
-            ],
+            "objects": _objects_as_json(o, class_names, (height, width)),
         }
         for index, (o, (height, width)) in enumerate(zip(objects, sizes, strict=True))
     ]
     rate = float(source.frame_rate)
     return {"video": str(path), "frame_rate": rate, "classes": class_names, "frames": frames}
+
+
+def _objects_as_json(
+    objects: TrackedObjects, class_names: list[str], size: tuple[int, int]
+) -> list[dict]:
+    *fields, masks = objects
+    found = [
+        {"box": box, "class": class_names[label], "score": score, "track_id": track_id}
+        for box, score, label, track_id in zip(*(t.tolist() for t in fields), strict=True)
+    ]
+    if masks is None:
+        return found
+    encoded = encode_masks(paste_masks(masks, objects.boxes, size))
+    return [{**o, "segmentation": e} for o, e in zip(found, encoded, strict=True)]
 
 
 def draw(
@@ -92,14 +104,17 @@ def draw(
     with VideoWriter(output, source.frame_rate) as writer:
         frames = zip(source, objects, strict=True)
         for frame, o in tqdm(frames, "drawing", len(objects), unit="frame", disable=None):
-            boxes, scores, classes, track_ids = (t.numpy() for t in o)
+            _, scores, classes, track_ids, _ = o.map(Tensor.numpy)
             labels = [
                 f"{track_id} {class_names[label]} {score:.2f}"
                 for track_id, label, score in zip(track_ids, classes, scores, strict=True)
             ]
             if zoom > 1:
                 frame = cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
-            writer.write(draw_tracks(frame, boxes * np.float32(zoom), labels, track_ids))
+            boxes, masks = o.boxes * zoom, None
+            if o.masks is not None:
+                masks = paste_masks(o.masks, boxes, frame.shape[:2])
+            writer.write(draw_tracks(frame, boxes.numpy(), labels, track_ids, masks))
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

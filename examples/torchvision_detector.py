@@ -79,7 +79,7 @@ def annotate(predictor: VideoPredictor, clip: Path, output: Path) -> None:
     with VideoWriter(output, source.frame_rate) as writer:
         for frame, objects in zip(source, predictor.finish(), strict=True):
             sure = objects.scores >= 0.3
-            boxes, scores, classes, ids = (t[sure].cpu().numpy() for t in objects)
+            boxes, scores, classes, ids = (t[sure].cpu().numpy() for t in objects[:4])
             names = [predictor.class_names[label] for label in classes]
             labels = [f"{i} {n} {s:.2f}" for i, n, s in zip(ids, names, scores, strict=True)]
             writer.write(draw_tracks(frame, boxes, labels, ids))

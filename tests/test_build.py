@@ -83,6 +83,7 @@ def test_defaults_are_the_numbers_of_the_method(cfg):
         "DETECTIONS_PER_FRAME": 300,
     }
     assert cfg.SOLVER.OPTIMIZER == "SGD"
+    assert (cfg.HOST, cfg.ZOO, cfg.DATASETS.CLASSES) == ("detectron2", "", "")
 
 
 def flat(node):
@@ -108,7 +109,7 @@ def test_keys_fit_beside_those_of_detectron2():
     assert new == {
         "MODEL": {"PLUGTRACK", "TINY_RESNET"},
         "INPUT": {"PAIR"},
-        "DATASETS": {"STRICT"},
+        "DATASETS": {"STRICT", "CLASSES"},
         "SOLVER": {"OPTIMIZER"},
         "TEST": {"PER_FRAME", "TFD", "SEQ_NMS", "VID"},
     }
@@ -178,6 +179,12 @@ def test_rescoring_takes_its_keys(cfg):
     assert build_rescoring(cfg) == Rescoring(
         enabled=False, track_links=True, link_iou=0.1, nms_iou=0.2, min_score=0.3
     )
+
+
+def test_masks_are_asked_for_and_not_in_evaluation(cfg, tracker):
+    assert build_pipeline(cfg, tracker, masks=True).masks is True
+    assert build_pipeline(cfg, tracker).masks is build_video_run(cfg, tracker).pipeline.masks
+    assert build_video_run(cfg, tracker).pipeline.masks is False
 
 
 def test_a_run_is_all_of_it(cfg, tracker):

@@ -99,6 +99,13 @@ def test_class_names_are_numbers_where_no_set_has_as_many(opts, sets):
     assert names == [str(i) for i in range(len(NAMES))]
 
 
+def test_class_names_are_those_of_the_set_that_is_said(opts):
+    said = ["DATASETS.CLASSES", "tiny_vid_val", "DATASETS.TEST", "()"]
+    assert open_host(CONFIG, [*opts, *said]).class_names == NAMES
+    said = ["DATASETS.CLASSES", "tiny_vid_val", "DATASETS.TEST", "('imagenet_vid_val',)"]
+    assert open_host(CONFIG, [*opts, *said]).class_names == NAMES
+
+
 def test_a_tracker_is_required_where_it_is_used(folder):
     without = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", str(folder / "detector.pth")]
     per_frame = [*without, "TEST.TFD.ENABLED", "False"]
@@ -117,6 +124,12 @@ def test_a_tracker_is_required_where_it_is_used(folder):
         (["MODEL.NAME", "retinanet_resnet50_fpn"], "MODEL.NAME retinanet_resnet50_fpn: expected"),
         (["MODEL.PLUGTRACK.IN_FEATURES", "['p2']"], r"IN_FEATURES \['p2'\].*maps \['0'\]"),
         (["DATASETS.TEST", "['no_such_set']"], "dataset no_such_set: expected one of .*tiny_vid"),
+        (["DATASETS.CLASSES", "no_such_set"], "dataset no_such_set: expected one of .*tiny_vid"),
+        (
+            ["DATASETS.CLASSES", "imagenet_vid_val"],
+            "DATASETS.CLASSES imagenet_vid_val: expected .* detector's 8 classes, found 30 class",
+        ),
+        (["ZOO", "COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml"], "ZOO COCO-D.*: expected a config"),
         (["MODEL.NUM_CLASES", "3"], "MODEL.NUM_CLASES"),
         (["MODEL.DEVICE", "quantum"], "MODEL.DEVICE quantum"),
     ],

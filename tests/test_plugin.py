@@ -18,7 +18,8 @@ from d2_plugtrack.host import load_torchvision_config
 from d2_plugtrack.modeling.tracker_heads import TRACKER_HEADS
 from d2_plugtrack.plugin import load_config, load_model
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs/TinyVID"
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "configs/TinyVID"
 CONFIG = str(CONFIGS / "plugtrack_tiny.yaml")
 VIDEO_SETS = [
     *("imagenet_vid_train_15frames", "imagenet_vid_train"),
@@ -38,7 +39,7 @@ def refusal(config_file: str, opts=()) -> str:
 # ---- configs -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*/*.yaml")), ids=lambda p: p.stem)
 def test_shipped_configs_load(path):
     load = load_config if read_host(str(path)) == "detectron2" else load_torchvision_config
     assert load(str(path)).MODEL.DEVICE in ("cpu", "cuda")
@@ -51,6 +52,41 @@ def test_later_sources_win(tmp_path):
     assert (cfg.TEST.TFD.MERGE_THRESH, cfg.TEST.TFD.MAX_BOXES) == (0.4, 9)
     assert cfg.MODEL.META_ARCHITECTURE == "PlugTrackRCNN"
     assert cfg.TEST.TFD.SCORE_THRESH == 0.03  # a default
+
+
+ZOO = "COCO-Detection/faster_rcnn_R_101_FPN_3x.yaml"
+
+
+def test_a_config_of_the_zoo_comes_before_the_file_and_what_it_is_based_on(tmp_path):
+    base, path = tmp_path / "base.yaml", tmp_path / "config.yaml"
+    base.write_text("SOLVER:\n  MAX_ITER: 7\n  BASE_LR: 0.5\nVERSION: 2\n")
+    path.write_text(f"_BASE_: base.yaml\nZOO: {ZOO}\nSOLVER:\n  BASE_LR: 0.25\n")
+    derived = tmp_path / "derived.yaml"
+    derived.write_text("_BASE_: config.yaml\nSOLVER:\n  MAX_ITER: 8\n")
+    for file, opts, max_iter in (
+        (path, [], 7),
+        (derived, [], 8),
+        (base, ["ZOO", ZOO, "SOLVER.BASE_LR", "0.25"], 7),
+    ):
+        cfg = load_config(str(file), opts)
+        assert cfg.ZOO == ZOO and cfg.MODEL.RESNETS.DEPTH == 101  # the zoo's
+        assert cfg.SOLVER.STEPS == (210000, 250000)
+        assert max_iter == cfg.SOLVER.MAX_ITER and cfg.SOLVER.BASE_LR == 0.25
+        assert cfg.MODEL.DEVICE in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("COCO-Detection/faster_rcnn_R_51_FPN_3x.yaml", "COCO-Detection", "../model_zoo.py"),
+        *("Misc/mmdet_mask_rcnn_R_50_FPN_1x.py", "/no/such.yaml", "no such"),
+    ],
+)
+def test_a_config_that_the_zoo_does_not_have_is_named(tmp_path, name):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"ZOO: {name}\nVERSION: 2\n")
+    message = refusal(str(path))
+    assert message.startswith(f"ZOO {name}: expected a .yaml of detectron2's model zoo, such as ")
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def stub_predictor(prepare=None) -> VideoPredictor:
         per_frame=False,
         **{"score_threshold": 0.03, "nms_threshold": 0.45, "iou_score_threshold": 0.5},
         **{"track_nms_threshold": 0.7, "merge_threshold": 0.7, "max_boxes": 300},
+        masks=True,
     )
     rescoring = Rescoring(True, False, link_iou=0.5, nms_iou=0.45, min_score=0.01)
     return VideoPredictor(StubDetector(), pipeline, rescoring, ["x", "y"], prepare)
@@ -88,6 +89,15 @@ def test_finish_gives_every_frame_and_begins_another_video():
     assert predictor.finish() == []
     predictor.step(image())
     assert len(predictor.finish()) == 1
+
+
+def test_objects_have_masks_where_the_detector_has():
+    predictor = stub_predictor()
+    predictor.step(image())
+    assert predictor.finish()[0].masks is None
+    predictor.detector.segment = lambda features, boxes, labels: torch.full((1, 3, 3), 0.25)
+    assert predictor.step(image()).masks.tolist() == [[[0.25] * 3] * 3]
+    assert predictor.finish()[0].masks.tolist() == [[[0.25] * 3] * 3]
 
 
 def test_no_frames_give_nothing():
@@ -205,6 +215,12 @@ def test_class_names_are_those_of_the_test_set(predictor):
 def test_class_names_are_numbers_where_no_set_has_as_many(weights, names):
     names = predictor_of(weights, "DATASETS.TEST", names).class_names
     assert names == [str(i) for i in range(len(TINY_CLASSES))]
+
+
+@pytest.mark.parametrize(("name", "count"), [("coco_2017_val", 80), ("no_such_set", 0)])
+def test_class_names_that_are_said_must_be_as_many_as_the_classes(weights, name, count):
+    with pytest.raises(UserError, match=f"DATASETS.CLASSES {name}: .*8 classes, found {count} cl"):
+        predictor_of(weights, "DATASETS.CLASSES", name)
 
 
 def test_video_is_tracked_and_each_video_starts_afresh(predictor):

@@ -101,3 +101,32 @@ def test_contact_sheet_of_nothing_is_refused():
         contact_sheet([], 2)
     with pytest.raises(ValueError, match="found 1 and 0"):
         contact_sheet([FRAME], 0)
+
+
+def test_masks_are_laid_over_the_frame_in_the_colors_of_their_tracks():
+    masks = np.zeros((1, 240, 320), bool)
+    masks[0, 110:150, 120:180] = True
+    plain = draw_tracks(FRAME, BOX, ["car"], np.array([4]))
+    drawn = draw_tracks(FRAME, BOX, ["car"], np.array([4]), masks)
+    changed = (drawn != plain).any(axis=2)
+    np.testing.assert_array_equal(changed, masks[0])
+    tint = drawn[130, 150].astype(int) - 60
+    assert np.corrcoef(tint, np.array(line_color(plain)) - 60)[0, 1] > 0.99
+    assert (drawn[130, 150] != line_color(plain)).any()  # the object stays visible
+
+
+def test_masks_go_with_their_boxes_where_one_is_left_out():
+    boxes = np.concatenate([[[np.nan] * 4], BOX])
+    masks = np.zeros((2, 240, 320), bool)
+    masks[0, :50], masks[1, 110:150, 120:180] = True, True
+    drawn = draw_tracks(FRAME, boxes, ["x", "car"], np.array([1, 4]), masks)
+    alone = draw_tracks(FRAME, BOX, ["car"], np.array([4]), masks[1:])
+    np.testing.assert_array_equal(drawn, alone)
+    nothing = draw_tracks(FRAME, boxes[:0], [], np.zeros(0, int), masks[:0])
+    np.testing.assert_array_equal(nothing, FRAME)
+
+
+@pytest.mark.parametrize("shape", [(2, 240, 320), (1, 28, 28)])
+def test_masks_of_another_number_or_size_are_refused(shape):
+    with pytest.raises(ValueError, match=r"expected masks \(1, 240, 320\), one per box, found"):
+        draw_tracks(FRAME, BOX, ["car"], np.array([4]), np.zeros(shape, bool))

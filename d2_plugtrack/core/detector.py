@@ -1,13 +1,14 @@
 """What video detection needs of a detector, whatever its framework: features, detect, classify.
 
 Shape letters: N frames of a batch, P proposals of a frame, B boxes of a frame, K foreground
-classes. Boxes are xyxy in pixels of the network's input, probabilities in [0, 1] without the
-background. A frame may have no proposals; no boxes have ``(0, K)`` probabilities.
+classes, M cells of a mask's side. Boxes are xyxy in pixels of the network's input, probabilities
+in [0, 1] without the background. A frame may have no proposals; no boxes have ``(0, K)``
+probabilities and ``(0, 1, 1)`` masks, for which the detector is not asked.
 
-A detector offers three methods, :class:`VideoDetector`; :func:`detect_frames` calls the first two
-on a batch and hands out one :class:`DetectedFrame` a frame, which is all that ``tfd.py`` sees.
-Detections are chosen from what it says in ``detections.py``; :func:`check` says what is wrong with
-an implementation.
+A detector offers three methods, :class:`VideoDetector`, and masks as a fourth where it has them,
+:class:`MaskDetector`; :func:`detect_frames` calls the first two on a batch and hands out one
+:class:`DetectedFrame` a frame, which is all that ``tfd.py`` sees. Detections are chosen from what
+it says in ``detections.py``; :func:`check` says what is wrong with an implementation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +58,18 @@ class VideoDetector(Protocol):
         ...
 
 
+class MaskDetector(VideoDetector, Protocol):
+    """One that has masks too; others have no ``segment``, or None in its place."""
+
+    def segment(self, features: FrameFeatures, boxes: Tensor, labels: Tensor) -> Tensor:
+        """(B, M, M) probabilities in [0, 1] inside each of (B, 4) boxes on one frame.
+
+        Args:
+            labels: (B,) int64, the class of each box.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class DetectedFrame:
     """One frame after detection: what tracking-first detection goes on with."""
@@ -66,6 +79,8 @@ class DetectedFrame:
     classify: Callable[[Tensor], Tensor]  # (B, 4) boxes to (B, K) probabilities on this frame
     image_size: tuple[int, int]  # (height, width) of the network's input
     original_size: tuple[int, int]  # (height, width) of the frame as it came
+    # (B, 4) boxes and (B,) labels to (B, M, M) masks on this frame; None where there are no masks
+    segment: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 def detect_frames(
@@ -93,6 +108,7 @@ def assemble_frames(
             _classifier(detector, features.frame(i)),
             features.image_sizes[i],
             features.original_sizes[i],
+            _segmenter(detector, features.frame(i)),
         )
         for i, proposals_per_image in enumerate(proposals)
     ]
@@ -107,12 +123,28 @@ def _classifier(detector: VideoDetector, features: FrameFeatures) -> Callable[[T
     return classify
 
 
+def _segmenter(
+    detector: VideoDetector, features: FrameFeatures
+) -> Callable[[Tensor, Tensor], Tensor] | None:
+    method = getattr(detector, "segment", None)
+    if method is None:
+        return None
+
+    def segment(boxes: Tensor, labels: Tensor) -> Tensor:
+        if len(boxes) == 0:
+            return boxes.new_zeros((0, 1, 1))
+        return method(features, boxes, labels)
+
+    return segment
+
+
 def check(detector: VideoDetector, frames: Sequence[Any]) -> list[str]:
     """What an implementation gets wrong, a sentence each; empty where nothing was found.
 
-    Tries the three methods on ``frames``, in whatever form ``extract`` takes them: two or more of
-    one size, with objects that the detector knows, say the most. Shapes, box format, coordinates,
-    probabilities, the order of the classes, and features that depend on the batch are looked at.
+    Tries the three methods, and ``segment`` where there is one, on ``frames``, in whatever form
+    ``extract`` takes them: two or more of one size, with objects that the detector knows, say the
+    most. Shapes, box format, coordinates, probabilities, the order of the classes, and features
+    that depend on the batch are looked at.
 
     Raises:
         ValueError: no frames.

@@ -1,9 +1,10 @@
 """What an implementation of ``detector.VideoDetector`` gets wrong, in plain words.
 
-Shape letters: N frames, P proposals of a frame, B boxes, K foreground classes. The detector is run
-on a few real frames and its answers are held against the protocol and against each other; nothing
-is known of the frames but that they are frames. A check of a frame without proposals, or of less
-than two frames of one size, says less. Reached through ``detector.check``.
+Shape letters: N frames, P proposals of a frame, B boxes, K foreground classes, M cells of a mask's
+side. The detector is run on a few real frames and its answers are held against the protocol and
+against each other; nothing is known of the frames but that they are frames. A check of a frame
+without proposals, or of less than two frames of one size, says less. Reached through
+``detector.check``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from .detector import FrameFeatures, Proposals, VideoDetector
 CONFIDENT = 0.5  # class probability from which detect and classify should name the same class
 TOLERANCE = 1e-3  # of probabilities, and of features relative to their largest value
 ENOUGH = 10  # proposals or boxes from which a share of them says something
+FEW = 20  # boxes of a frame whose masks are tried, the most confident ones: a mask costs most
 
 
 @torch.no_grad()
@@ -64,6 +66,9 @@ def _run(detector: VideoDetector, frames: Sequence[Any]) -> Iterator[str]:
         yield from _probabilities(f"detect, frame {i}", p.scores)
         yield from _coordinates(i, p, features.image_sizes[i], features.original_sizes[i])
     yield from _classification(detector, features, proposals)
+    if getattr(detector, "segment", None) is not None:
+        for i, p in enumerate(proposals):
+            yield from _masks(detector, features.frame(i), p, i)
 
 
 # ---- extract ---------------------------------------------------------------------------------
@@ -247,3 +252,26 @@ def _class_order(said: Tensor, again: Tensor) -> Iterator[str]:
         f"confident boxes, most often {second} where detect says {first}: are the classes in "
         "another order, or the boxes of classify in other pixels?"
     )
+
+
+# ---- segment, where there is one -------------------------------------------------------------
+
+
+def _masks(detector, frame: FrameFeatures, proposals: Proposals, index: int) -> Iterator[str]:
+    boxes, best, classes = _best_boxes(proposals)
+    if not len(boxes):
+        return
+    few = best.argsort(descending=True)[:FEW]
+    boxes, classes = boxes[few], classes[few]
+    where = f"segment, frame {index}"
+    masks = _call(where, detector.segment, frame, boxes, classes)
+    found = tuple(getattr(masks, "shape", ()))
+    if len(found) != 3 or found[0] != len(boxes) or found[1] != found[2]:
+        raise _Stop(f"{where}: expected (B={len(boxes)}, M, M), found {found}")
+    if not masks.is_floating_point() or not masks.isfinite().all():
+        yield f"{where}: expected finite probabilities, found NaN, infinity or {masks.dtype}"
+    elif masks.min() < -TOLERANCE or masks.max() > 1 + TOLERANCE:
+        yield (
+            f"{where}: masks from {masks.min():.3g} to {masks.max():.3g}, expected probabilities "
+            "from 0 to 1 (are these logits?)"
+        )

@@ -4,8 +4,8 @@ Shape letters: F frames, B boxes of a frame, K foreground classes. A thin step b
 loop of ``tfd.py`` and the linking of ``seq_nms.py``: which boxes the links start from, or none.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,21 +50,34 @@ class TrackedObjects(NamedTuple):
     scores: Tensor  # (M,) of the best class
     classes: Tensor  # (M,) int64
     track_ids: Tensor  # (M,) int64, the path of the best class; -1 without re-scoring
+    masks: Tensor | None = None  # (M, S, S) as in ``FrameResult``, or None where it has none
+
+    def map(self, change: Callable[[Tensor], Any]) -> "TrackedObjects":
+        """The same change of every field, masks only where there are any: ``Tensor.cpu``, say."""
+        return TrackedObjects(*(None if field is None else change(field) for field in self))
 
 
 def tracked_objects(results: Sequence[FrameResult], rescored: Rescored) -> list[TrackedObjects]:
     """One entry for each box that is kept for any class, under its best class; F frames."""
     return [
-        _best_class(result.boxes, *frame)
+        _best_class(result, *frame)
         for result, frame in zip(results, zip(*rescored, strict=True), strict=True)
     ]
 
 
-def _best_class(boxes: Tensor, scores: Tensor, kept: Tensor, paths: Tensor) -> TrackedObjects:
+def _best_class(result: FrameResult, scores: Tensor, kept: Tensor, paths: Tensor) -> TrackedObjects:
+    boxes, masks = result.boxes, result.masks
     if scores.numel() == 0:
         nothing = torch.zeros(0, dtype=torch.int64, device=boxes.device)
-        return TrackedObjects(boxes[:0], boxes.new_zeros(0), nothing, nothing)
+        none = None if masks is None else masks[:0]
+        return TrackedObjects(boxes[:0], boxes.new_zeros(0), nothing, nothing, none)
     best, classes = torch.where(kept, scores, -1.0).max(dim=1)
     rows = (best >= 0).nonzero().squeeze(1)
     classes = classes[rows]
-    return TrackedObjects(boxes[rows], best[rows], classes, paths[rows, classes])
+    return TrackedObjects(
+        boxes[rows],
+        best[rows],
+        classes,
+        paths[rows, classes],
+        None if masks is None else masks[rows],
+    )

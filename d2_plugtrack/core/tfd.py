@@ -1,8 +1,8 @@
 """Tracking-first detection, frame by frame (Sec. 5, Fig. 5).
 
-Shape letters: B boxes of a frame, B' boxes of the frame before, K foreground classes. Boxes are
-xyxy in pixels of the network's input until a frame is done, then in pixels of the frame as it
-came. A frame without boxes is a frame like any other; the next one only detects.
+Shape letters: B boxes of a frame, B' boxes of the frame before, K foreground classes, M cells of a
+mask's side. Boxes are xyxy in pixels of the network's input until a frame is done, then in pixels
+of the frame as it came. A frame without boxes is a frame like any other; the next one only detects.
 
 :class:`VideoPipeline` holds the state between two frames and nothing else does. Linking over the
 whole video and re-scoring are in ``seq_nms.py``.
@@ -32,6 +32,9 @@ class FrameResult(NamedTuple):
     mapped_boxes: Tensor  # (B', 4) every box of the frame before, tracked into this one
     source: Tensor  # (B,) int64, index of the box in the frame before, -1 for detected ones
     image_size: tuple[int, int]  # (height, width)
+    # (B, M, M) probabilities inside each box of its best class on this frame; re-scoring may change
+    # the class, the mask stays. (0, 1, 1) without boxes; None where masks are off or there are none
+    masks: Tensor | None = None
 
 
 def merge_tracking_first(
@@ -71,6 +74,7 @@ class VideoPipeline:
         track_nms_threshold: NMS among tracked boxes, by predicted IoU.
         merge_threshold: T_merge of :func:`merge_tracking_first`.
         max_boxes: boxes of a frame, best class score first.
+        masks: ask for the masks of the boxes, where the detector has masks.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class VideoPipeline:
         track_nms_threshold: float,
         merge_threshold: float,
         max_boxes: int,
+        masks: bool,
     ):
         self.tracker = tracker
         self.per_frame = per_frame
@@ -93,6 +98,7 @@ class VideoPipeline:
         self.track_nms_threshold = track_nms_threshold
         self.merge_threshold = merge_threshold
         self.max_boxes = max_boxes
+        self.masks = masks
         self.reset()
 
     def reset(self) -> None:
@@ -119,6 +125,7 @@ class VideoPipeline:
             scale_boxes(mapped.boxes, *sizes),
             source[kept],
             frame.original_size,
+            self._segment(frame, boxes, scores),
         )
 
     def _detect_per_frame(self, frame: DetectedFrame) -> FrameResult:
@@ -129,14 +136,23 @@ class VideoPipeline:
             nms_threshold=self.nms_threshold,
             limit=self.max_boxes,
         )
-        boxes = scale_boxes(boxes, frame.image_size, frame.original_size)
-        filled = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)  # as detectron2's detector_postprocess
-        boxes, scores = boxes[filled], scores[filled]
-        nothing = torch.full((len(boxes),), math.nan, device=boxes.device)
-        source = torch.full((len(boxes),), -1, device=boxes.device)
+        scaled = scale_boxes(boxes, frame.image_size, frame.original_size)
+        filled = (scaled[:, 2:] > scaled[:, :2]).all(dim=1)  # as detectron2's detector_postprocess
+        boxes, scaled, scores = boxes[filled], scaled[filled], scores[filled]
         return FrameResult(
-            boxes, scores, nothing, boxes.new_zeros((0, 4)), source, frame.original_size
+            scaled,
+            scores,
+            torch.full((len(boxes),), math.nan, device=boxes.device),
+            boxes.new_zeros((0, 4)),
+            torch.full((len(boxes),), -1, device=boxes.device),
+            frame.original_size,
+            self._segment(frame, boxes, scores),
         )
+
+    def _segment(self, frame: DetectedFrame, boxes: Tensor, scores: Tensor) -> Tensor | None:
+        if not self.masks or frame.segment is None:
+            return None
+        return frame.segment(boxes, scores.argmax(dim=1))
 
     def _track(self, frame: DetectedFrame) -> Tracked:
         """Every box of the frame before in this one, P(t)."""

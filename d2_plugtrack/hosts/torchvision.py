@@ -1,13 +1,13 @@
 """torchvision's Faster and Mask R-CNN, of any backbone, as a ``core.detector.VideoDetector``.
 
 Shape letters: N frames, P proposals of a frame, B boxes, K foreground classes (torchvision counts
-the background as one more, number 0; labels here start at 0 without it). Boxes are xyxy in pixels
-of the network's input, which is what the model's own ``transform`` makes of a frame. detectron2 is
-not needed.
+the background as one more, number 0; labels here start at 0 without it), M cells of a mask's side.
+Boxes are xyxy in pixels of the network's input, which is what the model's own ``transform`` makes
+of a frame. detectron2 is not needed.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import maskrcnn_inference
 
 from ..core.detector import FrameFeatures, Proposals
 
@@ -33,7 +34,7 @@ class TorchvisionDetector:
     """A trained torchvision model, frozen, for video detection.
 
     The model itself is used, not copied: it is put into evaluation mode and needs no gradients
-    from here on. Masks and keypoints are left aside.
+    from here on. Keypoints are left aside.
 
     Args:
         model: a FasterRCNN or a subclass of it (MaskRCNN, KeypointRCNN), on its device.
@@ -96,6 +97,17 @@ class TorchvisionDetector:
         """R-CNN's (B, K) class probabilities of (B, 4) boxes of the one frame of ``features``."""
         logits, _ = self._predict(features.maps, [boxes], features.image_sizes)
         return logits.softmax(dim=1)[:, 1:]
+
+    @property
+    def segment(self) -> Callable[[FrameFeatures, Tensor, Tensor], Tensor] | None:
+        """A MaskRCNN's (B, M, M) masks of (B, 4) boxes of classes (B,); None of other models."""
+        return self._segment if self.model.roi_heads.has_mask() else None
+
+    def _segment(self, features: FrameFeatures, boxes: Tensor, labels: Tensor) -> Tensor:
+        heads = self.model.roi_heads
+        regions = heads.mask_roi_pool(features.maps, [boxes], features.image_sizes)
+        logits = heads.mask_predictor(heads.mask_head(regions))
+        return maskrcnn_inference(logits, [labels + 1])[0][:, 0]  # one more: the background
 
     def _predict(self, maps, boxes: list[Tensor], image_sizes) -> tuple[Tensor, Tensor]:
         heads = self.model.roi_heads

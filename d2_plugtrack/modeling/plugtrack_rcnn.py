@@ -1,23 +1,25 @@
 """PlugTrackRCNN: the stock GeneralizedRCNN and a tracker beside it.
 
-Shape letters: N pairs or frames, P proposals of a frame, B boxes, K foreground classes. Boxes are
-xyxy in pixels of the network's input.
+Shape letters: N pairs or frames, P proposals of a frame, B boxes, K foreground classes, M cells of
+a mask's side. Boxes are xyxy in pixels of the network's input.
 
 It exists for training the tracker and for video inference; stage one trains the stock class. As a
 subclass it keeps the stock names of parameters, only ``tracker.*`` is new, so that stock
 checkpoints load as they are. The detector is frozen: no gradients, and evaluation mode whatever
-``train()`` is told, so that no buffer moves either. The frame loop is in ``core/tfd.py``.
+``train()`` is told, so that no buffer moves either. What depends on the kind of its ROI heads is in
+``second_stage.py``, the frame loop in ``core/tfd.py``.
 """
 
 from ..prerequisites import require_detectron2
 
 require_detectron2()
 
+from collections.abc import Callable
+
 import torch
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
-from detectron2.modeling.roi_heads import FastRCNNOutputLayers, Res5ROIHeads, StandardROIHeads
-from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from ..build import build_region_sampling
@@ -25,12 +27,13 @@ from ..core.detector import FrameFeatures, Proposals, assemble_frames
 from ..core.pair_losses import Objects, pair_losses
 from ..core.tracker import TrackerHead
 from ..errors import UserError
+from .second_stage import Predictions, build_second_stage
 from .tracker_heads import build_tracker_head
 
 
 @META_ARCH_REGISTRY.register()
 class PlugTrackRCNN(GeneralizedRCNN):
-    """A frozen two-stage detector that offers ``core.detector.VideoDetector``, and a tracker.
+    """A frozen two-stage detector that offers ``core.detector.MaskDetector``, and a tracker.
 
     Args:
         tracker: the tracker head; the only part that trains.
@@ -41,7 +44,9 @@ class PlugTrackRCNN(GeneralizedRCNN):
     @configurable
     def __init__(self, *, tracker: TrackerHead, region_sampling: dict, **kwargs):
         super().__init__(**kwargs)
-        _check_detector(self.proposal_generator, self.roi_heads)
+        if self.proposal_generator is None:
+            raise UserError("MODEL.PROPOSAL_GENERATOR.NAME PrecomputedProposals: expected RPN")
+        self.second_stage = build_second_stage(self.roi_heads)
         self.requires_grad_(False)
         self.tracker = tracker
         self.region_sampling = region_sampling
@@ -77,12 +82,13 @@ class PlugTrackRCNN(GeneralizedRCNN):
         if self.training:
             return self._tracker_losses(batched_inputs)
         features = self.extract(batched_inputs)
-        predictions, proposals = self._predict(features)
-        frames = assemble_frames(self, self.tracker, features, self._raw(predictions, proposals))
-        stock = self._stock_output(features, predictions, proposals, batched_inputs)
+        predictions = self._predict(features)
+        frames = assemble_frames(self, self.tracker, features, _proposals(predictions))
+        instances = self.second_stage.detections(features.maps, predictions)
+        stock = self._postprocess(instances, batched_inputs, features.image_sizes)
         return [{**output, "frame": f} for output, f in zip(stock, frames, strict=True)]
 
-    # ---- core.detector.VideoDetector ---------------------------------------------------------
+    # ---- core.detector.MaskDetector ----------------------------------------------------------
 
     def extract(self, frames: list[dict]) -> FrameFeatures:
         """Backbone features of N frames given as detectron2's dicts."""
@@ -96,50 +102,30 @@ class PlugTrackRCNN(GeneralizedRCNN):
 
     def detect(self, features: FrameFeatures) -> list[Proposals]:
         """RPN and R-CNN on N frames: every proposal's boxes (P, K or 1, 4) and scores (P, K)."""
-        return self._raw(*self._predict(features))
+        return _proposals(self._predict(features))
 
     def classify(self, features: FrameFeatures, boxes: Tensor) -> Tensor:
         """R-CNN's (B, K) class probabilities of (B, 4) boxes of the one frame of ``features``."""
-        given = Instances(features.image_sizes[0], proposal_boxes=Boxes(boxes))
-        predictions = self._box_predictions(features, [given])
-        return self.roi_heads.box_predictor.predict_probs(predictions, [given])[0][:, :-1]
+        (size,) = features.image_sizes
+        return self.second_stage.classify(features.maps, boxes, size)[:, :-1]
+
+    @property
+    def segment(self) -> Callable[[FrameFeatures, Tensor, Tensor], Tensor] | None:
+        """The (B, M, M) masks of (B, 4) boxes of classes (B,); None without a mask head."""
+        return self._segment if self.second_stage.has_masks else None
 
     # ---- inside ------------------------------------------------------------------------------
 
-    def _predict(self, features: FrameFeatures) -> tuple[tuple[Tensor, Tensor], list[Instances]]:
+    def _segment(self, features: FrameFeatures, boxes: Tensor, labels: Tensor) -> Tensor:
+        (size,) = features.image_sizes
+        return self.second_stage.segment(features.maps, boxes, labels, size)
+
+    def _predict(self, features: FrameFeatures) -> Predictions:
         some_map = next(iter(features.maps.values()))
         # proposal generators look at the sizes of the images only
         images = ImageList(some_map.new_zeros(len(some_map), 0), features.image_sizes)
         proposals, _ = self.proposal_generator(images, features.maps, None)
-        return self._box_predictions(features, proposals), proposals
-
-    def _box_predictions(
-        self, features: FrameFeatures, proposals: list[Instances]
-    ) -> tuple[Tensor, Tensor]:
-        """What the box predictor says of proposals: logits and deltas."""
-        heads, boxes = self.roi_heads, [p.proposal_boxes for p in proposals]
-        if isinstance(heads, Res5ROIHeads):
-            maps = [features.maps[name] for name in heads.in_features]
-            return heads.box_predictor(heads._shared_roi_transform(maps, boxes).mean(dim=[2, 3]))
-        maps = [features.maps[name] for name in heads.box_in_features]
-        return heads.box_predictor(heads.box_head(heads.box_pooler(maps, boxes)))
-
-    def _raw(
-        self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]
-    ) -> list[Proposals]:
-        predictor = self.roi_heads.box_predictor
-        boxes = predictor.predict_boxes(predictions, proposals)
-        scores = predictor.predict_probs(predictions, proposals)
-        return [
-            Proposals(b.reshape(len(b), b.shape[1] // 4, 4), s[:, :-1])
-            for b, s in zip(boxes, scores, strict=True)
-        ]
-
-    def _stock_output(self, features, predictions, proposals, batched_inputs) -> list[dict]:
-        """GeneralizedRCNN.inference from predictions already made."""
-        instances, _ = self.roi_heads.box_predictor.inference(predictions, proposals)
-        instances = self.roi_heads.forward_with_given_boxes(features.maps, instances)
-        return self._postprocess(instances, batched_inputs, features.image_sizes)
+        return self.second_stage.predict(features.maps, proposals)
 
     def _tracker_losses(self, pairs: list[dict]) -> dict[str, Tensor]:
         with torch.no_grad():
@@ -154,15 +140,9 @@ class PlugTrackRCNN(GeneralizedRCNN):
         return Objects(instances.gt_boxes.tensor, instances.gt_track_ids)
 
 
-def _check_detector(proposal_generator: nn.Module | None, roi_heads: nn.Module) -> None:
-    """Refuse detectors that cannot be asked for proposals, or for the classes of given boxes."""
-    if proposal_generator is None:
-        raise UserError("MODEL.PROPOSAL_GENERATOR.NAME PrecomputedProposals: expected RPN")
-    one_stage_of_boxes = isinstance(roi_heads, StandardROIHeads | Res5ROIHeads) and isinstance(
-        roi_heads.box_predictor, FastRCNNOutputLayers
-    )
-    if not one_stage_of_boxes:  # a cascade is a StandardROIHeads with a list of predictors
-        raise UserError(
-            f"MODEL.ROI_HEADS.NAME {type(roi_heads).__name__}: expected StandardROIHeads or "
-            "Res5ROIHeads, or a subclass of one with a single box predictor"
-        )
+def _proposals(predictions: Predictions) -> list[Proposals]:
+    """Boxes (P, K or 1, 4) and scores (P, K) of each image, without the background."""
+    return [
+        Proposals(b.reshape(len(b), b.shape[1] // 4, 4), s[:, :-1])
+        for b, s in zip(predictions.boxes, predictions.probabilities, strict=True)
+    ]

@@ -56,6 +56,19 @@ def test_nothing_is_classified_without_the_detector(detector):
     assert frame.classify(torch.zeros(0, 4)).shape == (0, 3)
 
 
+def test_masks_are_those_of_the_frame_and_none_without_the_method(detector):
+    assert [frame.segment for frame in detect_frames(detector, None, [0, 1])] == [None, None]
+    detector.segment = lambda features, boxes, labels: (
+        features.maps["number"] + labels[:, None, None] + boxes[:, :1, None]
+    )
+    first, second = detect_frames(detector, None, [2, 0])
+    boxes, labels = torch.tensor([[10.0, 0, 9, 9], [20, 6, 7, 8]]), torch.tensor([100, 200])
+    assert first.segment(boxes, labels).tolist() == [[[112]], [[222]]]
+    assert second.segment(boxes, labels).tolist() == [[[110]], [[220]]]
+    detector.segment = None
+    assert first.segment(boxes[:0], labels[:0]).shape == (0, 1, 1)
+
+
 def test_one_frame_of_the_features(detector):
     features = detector.extract([0, 1, 2])
     one = features.frame(1)
@@ -124,8 +137,16 @@ def moved(change):
     return with_proposals(lambda p: Proposals(change(p.class_boxes), p.scores))
 
 
+def with_masks(change):
+    """A detector whose masks, from 0 to 1 over their diagonals, are changed on their way out."""
+    mask = torch.linspace(0, 1, 9).reshape(3, 3)
+    return wrong(segment=lambda self, f, boxes, labels: change(mask.expand(len(boxes), 3, 3)))
+
+
 def test_a_right_one_has_no_problems():
     assert check(GridDetector(), blocks()) == []
+    assert check(with_masks(lambda masks: masks), blocks()) == []
+    assert check(wrong(segment=None), blocks()) == []
 
 
 def test_frames_without_proposals_have_no_problems():
@@ -192,6 +213,25 @@ WRONG = {
         wrong(classify=lambda self, f, b: GridDetector().classify(f, b).sort(dim=0).values),
         "depend on the other boxes or on their order",
     ),
+    "segment fails": (
+        wrong(segment=lambda self, f, boxes, labels: {}[0]),
+        "segment, frame 0 raised KeyError: 0",
+    ),
+    "masks with a channel": (
+        with_masks(lambda masks: masks[:, None]),
+        "segment, frame 0: expected (B=16, M, M), found (16, 1, 3, 3)",
+    ),
+    "masks of the whole frame": (
+        with_masks(lambda masks: torch.rand(len(masks), 40, 60)),
+        "segment, frame 0: expected (B=16, M, M), found (16, 40, 60)",
+    ),
+    "too few masks": (with_masks(lambda masks: masks[1:]), "(B=16, M, M), found (15, 3, 3)"),
+    "mask logits": (
+        with_masks(lambda masks: 8 * masks - 4),
+        "segment, frame 0: masks from -4 to 4, expected probabilities from 0 to 1 (are these",
+    ),
+    "masks that are no numbers": (with_masks(lambda masks: masks / 0), "found NaN, infinity"),
+    "masks of bool": (with_masks(lambda masks: masks > 0.5), "or torch.bool"),
     "classify looks nowhere": (
         wrong(classify=lambda self, f, boxes: torch.full((len(boxes), 2), 0.3)),
         "every box has the same probabilities",

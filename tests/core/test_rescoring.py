@@ -10,13 +10,13 @@ from d2_plugtrack.core.tfd import FrameResult
 PAPER = Rescoring(enabled=True, track_links=True, link_iou=0.5, nms_iou=0.45, min_score=0.01)
 
 
-def result(boxes, scores, mapped_boxes=(), num_classes=2):
+def result(boxes, scores, mapped_boxes=(), num_classes=2, masks=None):
     boxes, mapped, scores = (
         torch.tensor(values, dtype=torch.float32).reshape(-1, columns)
         for values, columns in ((boxes, 4), (mapped_boxes, 4), (scores, num_classes))
     )
     nan, none = torch.full((len(boxes),), torch.nan), torch.full((len(boxes),), -1)
-    return FrameResult(boxes, scores, nan, mapped, none, (100, 100))
+    return FrameResult(boxes, scores, nan, mapped, none, (100, 100), masks)
 
 
 def random_video(frames=5, most=6):
@@ -103,7 +103,8 @@ def test_a_frame_without_boxes_has_no_objects(num_classes):
     nothing = torch.zeros(0, num_classes)
     rescored = Rescored([nothing], [nothing.bool()], [nothing.long()])
     (objects,) = tracked_objects([frame], rescored)
-    assert [tuple(t.shape) for t in objects] == [(0, 4), (0,), (0,), (0,)]
+    assert [tuple(t.shape) for t in objects[:4]] == [(0, 4), (0,), (0,), (0,)]
+    assert objects.masks is None
     assert objects.classes.dtype == objects.track_ids.dtype == torch.int64
 
 
@@ -115,3 +116,24 @@ def test_objects_of_a_rescored_video_have_one_track():
         torch.testing.assert_close(o.scores, torch.tensor([0.7]))
     without = tracked_objects(JUMP, rescore_video(JUMP, PAPER._replace(enabled=False)))
     assert [o.track_ids.tolist() for o in without] == [[-1], [-1]]
+
+
+def test_masks_stay_with_their_boxes():
+    boxes, masks = [[0, 0, 9, 9], [10, 0, 19, 9], [20, 0, 29, 9]], torch.rand(3, 2, 2)
+    video = [
+        result(boxes, [[0.1, 0.4], [0.0, 0.0], [0.3, 0.2]], masks=masks),
+        result([], [], masks=torch.zeros(0, 1, 1)),
+    ]
+    first, second = tracked_objects(video, rescore_video(video, PAPER._replace(enabled=False)))
+    assert first.boxes.tolist() == [boxes[0], boxes[2]]
+    assert first.masks.equal(masks[[0, 2]]) and second.masks.shape == (0, 1, 1)
+
+
+@pytest.mark.parametrize("masks", [None, torch.rand(1, 2, 2)])
+def test_a_change_of_every_field(masks):
+    video = [result([[0, 0, 9, 9]], [[0.1, 0.4]], masks=masks)]
+    (objects,) = tracked_objects(video, rescore_video(video, PAPER))
+    none = objects.map(lambda field: field[:0])
+    assert none.boxes.shape == (0, 4) and none.track_ids.shape == (0,)
+    assert none.masks is None if masks is None else none.masks.shape == (0, 2, 2)
+    torch.testing.assert_close(objects.map(torch.Tensor.cpu), objects)

@@ -26,6 +26,7 @@ SETTINGS = {
     "track_nms_threshold": 0.7,
     "merge_threshold": 0.7,
     "max_boxes": 300,
+    "masks": False,
 }
 
 
@@ -410,6 +411,61 @@ def test_per_frame_is_that_of_detectron2(seed, toy_detector):
     assert ours.scores.max(dim=1).values.equal(theirs.scores)
     assert ours.scores.argmax(dim=1).equal(theirs.pred_classes)
     assert len(ours.source) == len(ours.track_scores) == len(theirs)
+
+
+# ---- masks ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def build_masked(build_video):
+    """The same, with 2 x 2 masks that hold the frame's number, the class and a corner."""
+
+    def build(frames, most=16):
+        detector, tracker = build_video(frames, most)
+
+        def segment(features, boxes, labels):
+            assert len(boxes) > 0
+            number = features.maps["number"].expand(len(boxes))
+            return torch.stack([number, labels, boxes[:, 0], boxes[:, 1]], 1).reshape(-1, 2, 2)
+
+        detector.segment = segment
+        return detector, tracker
+
+    return build
+
+
+@pytest.mark.parametrize("changes", [{}, {"max_boxes": 3}, {"per_frame": True, "max_boxes": 3}])
+def test_a_box_has_the_mask_of_its_best_class_on_its_own_frame(build_masked, changes):
+    detector, tracker = build_masked(frames=6)
+    num_boxes = 0
+    for number, result in enumerate(run(detector, tracker, masks=True, **changes)):
+        best = result.scores.argmax(dim=1)
+        for box, label, mask in zip(result.boxes, best, result.masks, strict=True):
+            corner = box[:2] / 2  # frames as they came are twice as large as the network's input
+            assert mask.flatten().tolist() == [number, label, *corner]
+        num_boxes += len(result.boxes)
+    assert num_boxes > 5
+
+
+@pytest.mark.parametrize("per_frame", [True, False])
+def test_no_boxes_have_no_masks_and_the_detector_is_not_asked(build_masked, per_frame):
+    detector, tracker = build_masked(frames=2, most=0)
+    for result in run(detector, tracker, masks=True, per_frame=per_frame):
+        assert result.boxes.shape == (0, 4) and result.masks.shape == (0, 1, 1)
+
+
+@pytest.mark.parametrize("per_frame", [True, False])
+def test_without_masks_there_are_none_and_boxes_are_the_same(build_masked, per_frame):
+    detector, tracker = build_masked(frames=4)
+    with_masks = run(detector, tracker, masks=True, per_frame=per_frame)
+    detector.segment = None  # as good as no such method
+    unable = run(detector, tracker, masks=True, per_frame=per_frame)
+    del detector.segment
+    off = run(detector, tracker, per_frame=per_frame)
+    for one, *others in zip(with_masks, unable, off, strict=True):
+        for other in others:
+            assert other.masks is None
+            torch.testing.assert_close(one._replace(masks=None), other, equal_nan=True)
 
 
 # ---- with a real tracker --------------------------------------------------------------------

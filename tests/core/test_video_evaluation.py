@@ -130,6 +130,7 @@ def test_a_run_from_a_detector_to_its_detections(toy_detector):
         track_nms_threshold=0.7,
         merge_threshold=0.7,
         max_boxes=300,
+        masks=False,
     )
     run = VideoRun(pipeline, SEQ_NMS, DetectionLimits(1e-3, 300))
     for number, frame in enumerate(detect_frames(detector, None, [0, 1])):

@@ -102,6 +102,7 @@ def report(detector: TorchvisionDetector, frames) -> list:
         nms_threshold=heads.nms_thresh,
         max_boxes=heads.detections_per_img,
         **{"iou_score_threshold": 0.5, "track_nms_threshold": 0.7, "merge_threshold": 0.7},
+        masks=False,
     )
     with torch.no_grad():
         return [pipeline.step(frame) for frame in detect_frames(detector, None, frames)]
@@ -145,6 +146,38 @@ def test_no_proposals_are_nothing_found(models):
         model.rpn.score_thresh = before
     assert result.boxes.shape == (0, 4) and result.scores.shape == (0, CLASSES - 1)
     assert frame.proposals.class_boxes.shape == (0, CLASSES - 1, 4)
+
+
+# ---- masks -----------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_masks_of_the_models_own_detections_are_the_models(models):
+    model = models("mask")
+    detector, frames = TorchvisionDetector(model), images((96, 128), (96, 128))
+    features = detector.extract(frames)
+    found = []
+    hook = model.roi_heads.register_forward_hook(
+        lambda module, inputs, output: found.extend(dict(one) for one in output[0])
+    )
+    model(frames)
+    hook.remove()
+    for i, own in enumerate(found):  # in pixels of the network's input, masks not yet pasted
+        assert len(own["boxes"]) > 3 and len(own["labels"].unique()) > 1
+        masks = detector.segment(features.frame(i), own["boxes"], own["labels"] - 1)
+        torch.testing.assert_close(masks, own["masks"][:, 0], **CLOSE)
+
+
+def test_only_a_mask_rcnn_has_masks(models, tiny):
+    assert tiny.segment is None
+    (frame,) = detect_frames(tiny, None, images((96, 128)))
+    assert frame.segment is None
+    (frame,) = detect_frames(TorchvisionDetector(models("mask")), None, images((96, 128)))
+    assert frame.segment(torch.zeros(0, 4), torch.zeros(0).long()).shape == (0, 1, 1)
+
+
+def test_check_finds_nothing_wrong_with_masks(models):
+    assert check(TorchvisionDetector(models("mask")), images(*[(96, 128)] * 2)) == []
 
 
 # ---- the protocol ----------------------------------------------------------------------------

@@ -19,7 +19,6 @@ ZOO_FILES = {
     "fpn": "COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml",
     "c4": "COCO-Detection/faster_rcnn_R_50_C4_1x.yaml",
     "mask": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml",
-    "cascade": "Misc/cascade_mask_rcnn_R_50_FPN_1x.yaml",
 }
 SMALLER = [
     *("MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.ROI_HEADS.NUM_CLASSES", 5),
@@ -31,7 +30,6 @@ SMALLER = [
 SMALLER_OF = {
     "fpn": ["MODEL.RPN.POST_NMS_TOPK_TEST", 400],
     "mask": ["MODEL.RPN.POST_NMS_TOPK_TEST", 20],
-    "cascade": [],
     "c4": [
         *("MODEL.RPN.POST_NMS_TOPK_TEST", 15, "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION", 6),
         *("MODEL.PLUGTRACK.IN_FEATURES", ["res4"], "MODEL.PLUGTRACK.TARGET_INDEX", 0),
@@ -58,7 +56,10 @@ def build_random(cfg: "CfgNode") -> nn.Module:
 
     torch.manual_seed(3)
     model = build_model(cfg).eval()
-    scales = {"conv3.norm.weight": 0.2, "cls_score.weight": 40.0, "bbox_pred.weight": 20.0}
+    scales = {
+        **{"conv3.norm.weight": 0.2, "cls_score.weight": 40.0, "bbox_pred.weight": 20.0},
+        "mask_head.predictor.weight": 1000.0,
+    }
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             for ending, scale in scales.items():

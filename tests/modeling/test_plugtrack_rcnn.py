@@ -362,7 +362,6 @@ def test_tracking_first_detection_over_frames(pair, model):
 @pytest.mark.parametrize(
     ("kind", "opts", "named"),
     [
-        ("cascade", [], "CascadeROIHeads"),
         ("fpn", ["MODEL.PROPOSAL_GENERATOR.NAME", "PrecomputedProposals"], "PROPOSAL_GENERATOR"),
         ("fpn", ["MODEL.PLUGTRACK.REGION_IOU_TEST", "above"], "at_least, below"),
     ],

@@ -1,0 +1,53 @@
+"""Masks of a frame by hand, and what pycocotools reads of their run lengths."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as coco
+
+from d2_plugtrack.masks import encode_masks, paste_masks
+
+
+def test_a_mask_is_stretched_over_its_box():
+    # the right half of a 8 x 8 box is the object's: from pixel 14 on, and not beyond the box
+    mask = torch.zeros(1, 4, 4)
+    mask[:, :, 2:] = 1
+    (pasted,) = paste_masks(mask, torch.tensor([[10.0, 20, 18, 28]]), (40, 30))
+    assert pasted.shape == (40, 30) and pasted.dtype == bool
+    rows, columns = np.nonzero(pasted)
+    assert set(range(21, 28)) <= set(rows) <= set(range(19, 30))
+    assert set(range(15, 18)) <= set(columns) <= set(range(14, 20))
+
+
+def test_each_box_has_its_own_mask_and_no_pixel_is_outside_the_frame():
+    boxes = torch.tensor([[0.0, 0, 30, 20], [5, 5, 6, 6], [29, 19, 30, 20]])
+    masks = torch.tensor([1, 0, 0.49])[:, None, None].expand(3, 28, 28)
+    pasted = paste_masks(masks, boxes, (20, 30))
+    assert pasted.shape == (3, 20, 30)
+    assert pasted[0][1:-1, 1:-1].all() and not pasted[1:].any()
+
+
+def test_a_box_without_pixels_is_no_mistake():
+    boxes = torch.tensor([[3.0, 3, 3, 3], [29.9, 19.9, 30, 20]])
+    assert paste_masks(torch.ones(2, 4, 4), boxes, (20, 30)).shape == (2, 20, 30)
+
+
+@pytest.mark.parametrize("side", [1, 28])
+def test_no_boxes_have_no_masks(side):
+    pasted = paste_masks(torch.zeros(0, side, side), torch.zeros(0, 4), (20, 30))
+    assert pasted.shape == (0, 20, 30) and encode_masks(pasted) == []
+
+
+def test_run_lengths_are_read_back_from_json():
+    masks = np.random.rand(4, 20, 30) > 0.5
+    masks[3] = False
+    encoded = json.loads(json.dumps(encode_masks(masks)))
+    assert [sorted(e) for e in encoded] == [["counts", "size"]] * 4
+    assert all(e["size"] == [20, 30] for e in encoded)
+    np.testing.assert_array_equal([coco.decode(e) for e in encoded], masks)
+    # by hand: columns first, 2 pixels of nothing, 1 of the object, 3 of nothing
+    by_hand = coco.frPyObjects({"size": [3, 2], "counts": [2, 1, 3]}, 3, 2)
+    mask = np.array([[0, 0], [0, 0], [1, 0]], bool)
+    assert encode_masks(mask[None])[0]["counts"] == by_hand["counts"].decode()
