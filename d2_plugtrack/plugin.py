@@ -8,9 +8,10 @@ from .prerequisites import require_detectron2
 
 require_detectron2()
 
-import os
 from collections.abc import Sequence
 from functools import partial
+from importlib.resources import files
+from pathlib import Path
 
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -56,18 +57,16 @@ def find_zoo_config(name: str) -> str:
     Raises:
         UserError: there is none of that name, or it is one of detectron2's Python configs.
     """
-    from detectron2 import model_zoo  # which needs pkg_resources, and warns of its end
-
-    try:
-        path = model_zoo.get_config_file(name)
-    except (RuntimeError, ValueError):  # the latter of a name that leaves the zoo's folder
-        path = ""
-    if not (path.endswith(".yaml") and os.path.isfile(path)):
+    # not model_zoo.get_config_file: it needs pkg_resources, which newer setuptools do not have
+    folder = Path(str(files("detectron2"))) / "model_zoo" / "configs"
+    path = (folder / name).resolve()
+    inside = path.is_relative_to(folder.resolve())
+    if not (inside and path.suffix == ".yaml" and path.is_file()):
         raise UserError(
             f"ZOO {name}: expected a .yaml of detectron2's model zoo, such as "
             "COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml, found none of that name"
         )
-    return path
+    return str(path)
 
 
 def load_model(
