@@ -21,7 +21,7 @@ from d2_plugtrack.data.imagenet_vid import load_vid_videos
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.errors import UserError
 from d2_plugtrack.plugin import load_config
-from train_net import Trainer
+from d2_plugtrack.training import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 DETECTOR = str(ROOT / "configs/TinyVID/detector_tiny.yaml")
@@ -175,6 +175,19 @@ def test_two_processes_give_what_one_gives(data, tracker_weights, failed_evaluat
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="two processes want two GPUs")
+def test_two_processes_train_and_evaluate(data, detector, tmp_path):
+    flags = ["--num-gpus=2", "--dist-url=auto"]
+    weights = ["MODEL.WEIGHTS", detector / "model_final.pth"]
+    result = passed(train(data, PLUGTRACK, tmp_path, *flags, *weights))
+    before, after = state_of(detector), state_of(tmp_path)
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    assert after["tracker.template_block.1.num_batches_tracked"] == 2
+    assert EVALUATED.search(result.stdout)
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.parametrize("name", ["SGD", "AdamW"])
 def test_optimizers_hold_the_tracker_only(name):
     cfg = load_config(PLUGTRACK, [*SMALL, "SOLVER.OPTIMIZER", name, "SOLVER.BASE_LR", "0.25"])
@@ -316,6 +329,10 @@ MISTAKES = {
     "stock detector": (
         *(TRAIN, STAGE_ONE, ["DATASETS.TEST", "('tiny_vid_test',)"]),
         "with GeneralizedRCNN: expected",
+    ),
+    "parts of a batch": (
+        *(TRAIN, [*STAGE_TWO, "--num-gpus=2"], ["SOLVER.ACCUMULATE", "2"]),
+        "SOLVER.IMS_PER_BATCH 2: expected a multiple of 2 (processes) times 2 (SOLVER.ACCUMULATE)",
     ),
     "output is a file": (TRAIN, STAGE_TWO, ["OUTPUT_DIR", "{text}"], "OUTPUT_DIR {text}"),
     "protocol": (
