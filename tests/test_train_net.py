@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.errors import UserError
 from d2_plugtrack.plugin import load_config
 from d2_plugtrack.training import Trainer
+from train_net import check_processes
 
 ROOT = Path(__file__).resolve().parents[1]
 DETECTOR = str(ROOT / "configs/TinyVID/detector_tiny.yaml")
@@ -270,6 +272,22 @@ def test_tracker_evaluation_counts_the_objects_of_both_frames(data, overlaps, ga
 
 def test_tracker_evaluation_of_a_gap_longer_than_the_video(overlaps):
     assert overlaps[99] == {"gap": 99, "objects": 0, "tracked": None, "unmoved": None}
+
+
+@pytest.mark.parametrize(
+    ("count", "device", "named"),
+    [
+        (3, "cuda", "--num-gpus 3: this machine has 2"),
+        (2, "cpu", "MODEL.DEVICE cpu: 2 processes of a machine with GPUs need cuda"),
+    ],
+)
+def test_processes_that_have_no_gpu_are_refused(monkeypatch, count, device, named):
+    cfg = load_config(PLUGTRACK, SMALL)
+    cfg.MODEL.DEVICE = device
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    args = SimpleNamespace(num_gpus=count, num_machines=1, eval_only=True)
+    with pytest.raises(UserError, match=named):
+        check_processes(cfg, args)
 
 
 # ---- mistakes ------------------------------------------------------------------------------------

@@ -1,15 +1,13 @@
 """The trainer: two processes do what one does, parts of a batch, mixed precision, going on."""
 
-import importlib.util
+import importlib
 import logging
-import os
-import subprocess
-import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
-from detectron2.engine import HookBase, SimpleTrainer
+from detectron2.engine import HookBase, SimpleTrainer, launch
 from detectron2.solver.build import maybe_add_gradient_clipping
 
 from d2_plugtrack.errors import UserError
@@ -17,30 +15,27 @@ from d2_plugtrack.plugin import load_config
 from d2_plugtrack.train_step import StepTrainer
 from d2_plugtrack.training import LogSummary, scale_to_processes
 
-SCRIPT = Path(__file__).with_name("two_processes.py")
 PLUGTRACK, DETECTOR = "plugtrack_tiny.yaml", "detector_tiny.yaml"
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
 
 @pytest.fixture(scope="module")
 def script():
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("two_processes", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """two_processes.py, which other processes can import too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent)
+        yield importlib.import_module("two_processes")
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory) -> dict[str, list]:
+def outcomes(script, tmp_path_factory) -> dict[str, list]:
     """By run: what one process ended with, then each of two."""
-    if torch.cuda.is_available():
-        pytest.skip("detectron2 starts processes that share by NCCL here; these are on the CPU")
     folder = tmp_path_factory.mktemp("processes")
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
-    command = [sys.executable, str(SCRIPT), str(folder)]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr[-3000:]
+    script.run_all(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")  # or detectron2 lets them share by NCCL
+        patience = timedelta(minutes=5)  # of processes that wait for one another
+        launch(script.run_all, 2, dist_url="auto", args=(folder,), timeout=patience)
     files = [torch.load(folder / f"{name}.pth") for name in ("1_0", "2_0", "2_1")]
     return {name: [file[name] for file in files] for name in files[0]}
 

@@ -1,17 +1,14 @@
-"""Small training runs, on one process and on two, for test_training.py, which starts this file.
+"""Small training runs, on one process or on several, for test_training.py.
 
-    two_processes.py FOLDER
-
-leaves FOLDER/{number of processes}_{process}.pth: what every run of ``RUNS`` ended with. It is a
-script because the processes that detectron2 starts must be able to import what they run; the test
-imports it as well.
+They are in a file of their own because the processes that detectron2 starts must be able to import
+what they run.
 """
 
-import sys
 from pathlib import Path
+from unittest import mock
 
 import torch
-from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model, launch
+from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
 from torch import nn
@@ -165,11 +162,9 @@ def run_evaluation(folder: Path) -> dict:
     model = nn.BatchNorm2d(2)
     model.running_mean += comm.get_rank() + 1
     model.tracker = object()
-    evaluate = DefaultTrainer.test
-    DefaultTrainer.test = classmethod(lambda cls, cfg, model, evaluators: model.running_mean)
-    keys = ["DATASETS.TEST", "('tiny_vid_test',)"]
-    shared = Trainer.test(load_config(str(CONFIGS / "plugtrack_tiny.yaml"), keys), model)
-    DefaultTrainer.test = evaluate
+    cfg = load_config(str(CONFIGS / "plugtrack_tiny.yaml"))
+    with mock.patch.object(DefaultTrainer, "test", lambda cfg, model, _: model.running_mean):
+        shared = Trainer.test(cfg, model)
     mean = mean_over_processes(torch.tensor([1.0, comm.get_rank()]))
     return {"shared": shared, "mean": mean}
 
@@ -184,12 +179,6 @@ RUNS = {
 
 
 def run_all(folder: Path) -> None:
+    """Leave in ``folder``/{number of processes}_{process}.pth what every run ended with."""
     results = {name: run(folder) for name, run in RUNS.items()}
     torch.save(results, folder / f"{comm.get_world_size()}_{comm.get_rank()}.pth")
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    output = Path(sys.argv[1])
-    run_all(output)
-    launch(run_all, 2, dist_url="auto", args=(output,))
