@@ -3,8 +3,10 @@
 Any yacs node with the keys of ``config.py`` will do; detectron2 is not needed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
+
+from torch import nn
 
 from .core.rescoring import Rescoring
 from .core.sampling import Reading
@@ -14,15 +16,21 @@ from .core.vid_metrics import PROTOCOLS
 from .core.video_evaluation import DetectionLimits, VideoRun
 from .errors import UserError
 
+Norm = Callable[[int], nn.Module]
+BATCH_NORMS: Mapping[str, Norm] = {"BN": nn.BatchNorm2d}
 
-def build_tracker(cfg, map_shapes: Mapping[str, Any]) -> TrackerHead:
+
+def build_tracker(
+    cfg, map_shapes: Mapping[str, Any], norms: Mapping[str, Norm] = BATCH_NORMS
+) -> TrackerHead:
     """The tracker (Sec. 4) that ``MODEL.PLUGTRACK`` describes, untrained.
 
     Args:
         map_shapes: name of each map of the detector: something with ``channels`` and ``stride``.
+        norms: what there is for ``MODEL.PLUGTRACK.NORM``, by name.
 
     Raises:
-        UserError: maps that the detector does not have.
+        UserError: maps that the detector does not have, or a norm that there is not.
     """
     keys = cfg.MODEL.PLUGTRACK
     missing = [name for name in keys.IN_FEATURES if name not in map_shapes]
@@ -30,6 +38,10 @@ def build_tracker(cfg, map_shapes: Mapping[str, Any]) -> TrackerHead:
         raise UserError(
             f"MODEL.PLUGTRACK.IN_FEATURES {list(keys.IN_FEATURES)} with TARGET_INDEX "
             f"{keys.TARGET_INDEX}: the backbone has the maps {sorted(map_shapes)}"
+        )
+    if keys.NORM not in norms:
+        raise UserError(
+            f"MODEL.PLUGTRACK.NORM {keys.NORM}: expected one of {', '.join(sorted(norms))}"
         )
     return TrackerHead(
         in_features=keys.IN_FEATURES,
@@ -42,6 +54,7 @@ def build_tracker(cfg, map_shapes: Mapping[str, Any]) -> TrackerHead:
         box_weights=keys.BBOX_REG_WEIGHTS,
         smooth_l1_beta=keys.SMOOTH_L1_BETA,
         iou_loss_weight=keys.IOU_LOSS_WEIGHT,
+        norm=norms[keys.NORM],
     )
 
 

@@ -40,6 +40,8 @@ def add_plugtrack_config(cfg: "CfgNode") -> None:
     cfg.MODEL.PLUGTRACK.TARGET_INDEX = 1
     # Filters of the tracker's convolutions.
     cfg.MODEL.PLUGTRACK.CONV_DIM = 256
+    # Batch norm: "BN", or "SyncBN", over the regions of all training processes (detectron2).
+    cfg.MODEL.PLUGTRACK.NORM = "BN"
     # Bins of the template, and k: the search window is k times the box (Fig. 4).
     cfg.MODEL.PLUGTRACK.POOLER_RESOLUTION = 7
     cfg.MODEL.PLUGTRACK.SEARCH_FACTOR = 3
@@ -73,6 +75,9 @@ def add_plugtrack_config(cfg: "CfgNode") -> None:
     # ---- Optimizer -------------------------------------------------------------------------
     # "SGD" (the paper, all of detectron2's SOLVER keys) or "AdamW" (BASE_LR, WEIGHT_DECAY).
     cfg.SOLVER.OPTIMIZER = "SGD"
+    # Parts in which every process works on its share of IMS_PER_BATCH, one after another, for a
+    # step; for less memory (detectron2). Iterations count steps.
+    cfg.SOLVER.ACCUMULATE = 1
 
     # ---- Video inference (Sec. 5) ----------------------------------------------------------
     # Per frame: what the stock detector reports, for the rows without tracking-first detection.

@@ -48,6 +48,7 @@ def test_defaults_are_the_numbers_of_the_method(cfg):
         "IN_FEATURES": ["p3", "p4", "p5"],
         "TARGET_INDEX": 1,
         "CONV_DIM": 256,
+        "NORM": "BN",
         "POOLER_RESOLUTION": 7,
         "SEARCH_FACTOR": 3,
         "BBOX_REG_WEIGHTS": (10.0, 10.0, 5.0, 5.0),
@@ -82,7 +83,7 @@ def test_defaults_are_the_numbers_of_the_method(cfg):
         "SCORE_FLOOR": 1e-3,
         "DETECTIONS_PER_FRAME": 300,
     }
-    assert cfg.SOLVER.OPTIMIZER == "SGD"
+    assert cfg.SOLVER.OPTIMIZER == "SGD" and cfg.SOLVER.ACCUMULATE == 1
     assert (cfg.HOST, cfg.ZOO, cfg.DATASETS.CLASSES) == ("detectron2", "", "")
 
 
@@ -110,7 +111,7 @@ def test_keys_fit_beside_those_of_detectron2():
         "MODEL": {"PLUGTRACK", "TINY_RESNET"},
         "INPUT": {"PAIR"},
         "DATASETS": {"STRICT", "CLASSES"},
-        "SOLVER": {"OPTIMIZER"},
+        "SOLVER": {"OPTIMIZER", "ACCUMULATE"},
         "TEST": {"PER_FRAME", "TFD", "SEQ_NMS", "VID"},
     }
     assert build_rescoring(cfg) == Rescoring(True, True, 0.5, 0.45, 0.01)

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,7 +22,8 @@ from d2_plugtrack.data.imagenet_vid import load_vid_videos
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.errors import UserError
 from d2_plugtrack.plugin import load_config
-from train_net import Trainer
+from d2_plugtrack.training import Trainer
+from train_net import check_processes
 
 ROOT = Path(__file__).resolve().parents[1]
 DETECTOR = str(ROOT / "configs/TinyVID/detector_tiny.yaml")
@@ -175,6 +177,19 @@ def test_two_processes_give_what_one_gives(data, tracker_weights, failed_evaluat
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="two processes want two GPUs")
+def test_two_processes_train_and_evaluate(data, detector, tmp_path):
+    flags = ["--num-gpus=2", "--dist-url=auto"]
+    weights = ["MODEL.WEIGHTS", detector / "model_final.pth"]
+    result = passed(train(data, PLUGTRACK, tmp_path, *flags, *weights))
+    before, after = state_of(detector), state_of(tmp_path)
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    assert after["tracker.template_block.1.num_batches_tracked"] == 2
+    assert EVALUATED.search(result.stdout)
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.parametrize("name", ["SGD", "AdamW"])
 def test_optimizers_hold_the_tracker_only(name):
     cfg = load_config(PLUGTRACK, [*SMALL, "SOLVER.OPTIMIZER", name, "SOLVER.BASE_LR", "0.25"])
@@ -274,6 +289,22 @@ def test_tracker_evaluation_of_a_gap_longer_than_the_video(overlaps):
     assert overlaps[99] == {"gap": 99, "objects": 0, "tracked": None, "unmoved": None}
 
 
+@pytest.mark.parametrize(
+    ("count", "device", "named"),
+    [
+        (3, "cuda", "--num-gpus 3: this machine has 2"),
+        (2, "cpu", "MODEL.DEVICE cpu: 2 processes of a machine with GPUs need cuda"),
+    ],
+)
+def test_processes_that_have_no_gpu_are_refused(monkeypatch, count, device, named):
+    cfg = load_config(PLUGTRACK, SMALL)
+    cfg.MODEL.DEVICE = device
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    args = SimpleNamespace(num_gpus=count, num_machines=1, eval_only=True)
+    with pytest.raises(UserError, match=named):
+        check_processes(cfg, args)
+
+
 # ---- mistakes ------------------------------------------------------------------------------------
 
 TRAIN, ABLATION, OVERLAPS = "train_net.py", "tools/ablation.py", "tools/eval_tracker.py"
@@ -331,6 +362,10 @@ MISTAKES = {
     "stock detector": (
         *(TRAIN, STAGE_ONE, ["DATASETS.TEST", "('tiny_vid_test',)"]),
         "with GeneralizedRCNN: expected",
+    ),
+    "parts of a batch": (
+        *(TRAIN, [*STAGE_TWO, "--num-gpus=2"], ["SOLVER.ACCUMULATE", "2"]),
+        "SOLVER.IMS_PER_BATCH 2: expected a multiple of 2 (processes) times 2 (SOLVER.ACCUMULATE)",
     ),
     "output is a file": (TRAIN, STAGE_TWO, ["OUTPUT_DIR", "{text}"], "OUTPUT_DIR {text}"),
     "protocol": (

@@ -24,7 +24,8 @@ def depthwise_correlation(template: Tensor, search: Tensor) -> Tensor:
     regions, channels, height, width = search.shape
     size = (height - template.shape[2] + 1, width - template.shape[3] + 1)
     if regions == 0:
-        return search.new_zeros((0, channels, *size), dtype=torch.float32)
+        # no groups to convolve; but gradients find their way to both inputs
+        return (template[..., :1, :1] * search[..., : size[0], : size[1]]).float()
     with torch.autocast(search.device.type, enabled=False):
         response = _Correlation.apply(
             template.float().flatten(0, 1), search.float().flatten(0, 1)

@@ -5,7 +5,7 @@ input. A pair without objects in its first frame gives no regions; objects may b
 only. Regions are drawn by ``sampling.py``; the losses themselves are in ``tracker.py``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -29,12 +29,16 @@ def pair_losses(
     prev_objects: Sequence[Objects],
     curr_objects: Sequence[Objects],
     region_sampling: Mapping[str, Any],
+    mean_count: Callable[[Tensor], Tensor] = lambda count: count,
 ) -> dict[str, Tensor]:
     """``loss_track_box`` and ``loss_track_iou`` of N pairs (Sec. 4, Eq. 3).
 
     Args:
         prev_maps, curr_maps: (N, C, H, W) tracking maps.
         region_sampling: keyword arguments of ``sampling.sample_regions``.
+        mean_count: makes of R what the losses are divided by. Where processes average their
+            gradients, the mean of their R, so that they do together what one would with all
+            regions: divide by the number of all. It is called once, also without regions.
     """
     samples = [
         _regions_and_targets(prev, curr, region_sampling)
@@ -42,8 +46,11 @@ def pair_losses(
     ]
     boxes, targets, present = zip(*samples, strict=True)
     deltas, scores = tracker(prev_maps, curr_maps, boxes)
+    regions = torch.cat(boxes)
+    count = mean_count(deltas.new_tensor(float(len(regions))))
+    count = torch.where(count > 0, count, 1.0)
     return tracker.losses(
-        deltas, scores, torch.cat(boxes), torch.cat(targets), torch.cat(present)
+        deltas, scores, regions, torch.cat(targets), torch.cat(present), count
     )
 
 

@@ -10,7 +10,7 @@ bounded before RoIAlign, which would crash on them. Which boxes are tracked is d
 ``tfd.py``, which regions train in ``sampling.py``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -33,10 +33,10 @@ class Tracked(NamedTuple):
 class _ConvBlock(nn.Sequential):
     """1x1 convolution without bias, batch norm, ReLU."""
 
-    def __init__(self, in_channels: int, out_channels: int):
+    def __init__(self, in_channels: int, out_channels: int, norm: Callable[[int], nn.Module]):
         super().__init__(
             nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False),
-            nn.BatchNorm2d(out_channels),
+            norm(out_channels),
             nn.ReLU(inplace=True),
         )
         nn.init.kaiming_normal_(self[0].weight, mode="fan_out", nonlinearity="relu")
@@ -56,6 +56,7 @@ class TrackerHead(nn.Module):
         box_weights: inverse standard deviations of the deltas (10, 10, 5, 5).
         smooth_l1_beta: of both losses (1).
         iou_loss_weight: of the IoU loss beside the box loss (1).
+        norm: batch norm of so many channels, with the names of ``nn.BatchNorm2d``.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class TrackerHead(nn.Module):
         box_weights: Sequence[float],
         smooth_l1_beta: float,
         iou_loss_weight: float,
+        norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
     ):
         super().__init__()
         self.in_features = tuple(in_features)
@@ -81,9 +83,9 @@ class TrackerHead(nn.Module):
         self.box_weights = tuple(box_weights)
         self.smooth_l1_beta = smooth_l1_beta
         self.iou_loss_weight = iou_loss_weight
-        self.template_block = _ConvBlock(sum(in_channels), channels)
-        self.search_block = _ConvBlock(sum(in_channels), channels)
-        self.response_block = _ConvBlock(channels, channels)
+        self.template_block = _ConvBlock(sum(in_channels), channels, norm)
+        self.search_block = _ConvBlock(sum(in_channels), channels, norm)
+        self.response_block = _ConvBlock(channels, channels, norm)
         self.shared = nn.Conv2d(channels, channels, kernel_size=1)
         response_size = (search_factor - 1) * template_size + 1
         self.box_branch = nn.Linear(channels * response_size**2, 4)
@@ -117,16 +119,14 @@ class TrackerHead(nn.Module):
             (R, 4) deltas and (R,) IoU scores in [0, 1], in the order of the boxes; in float32
             even under autocast, because responses overflow float16.
         """
-        if sum(map(len, boxes)) == 0:
-            # a zero that knows every parameter, so that a step without regions is a step
-            zero = sum(p.sum() for p in self.parameters()) * 0.0
-            return zero.new_zeros((0, 4)) + zero, zero.new_zeros(0) + zero
         with torch.autocast(prev_maps.device.type, enabled=False):
             return self._regress(prev_maps.float(), curr_maps.float(), boxes)
 
     def _regress(
         self, prev_maps: Tensor, curr_maps: Tensor, boxes: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
+        # Zero boxes take the same way: every parameter gets a gradient, and batch norm that is
+        # shared between processes gets the part it waits for.
         boxes = [self._bound(b, prev_maps) for b in boxes]
         template = self._pool(prev_maps, boxes, self.template_size)
         windows = [expand_boxes(b, self.search_factor) for b in boxes]
@@ -168,9 +168,15 @@ class TrackerHead(nn.Module):
         return Tracked(clip_boxes(moved, image_size), scores)
 
     def losses(
-        self, deltas: Tensor, scores: Tensor, boxes: Tensor, targets: Tensor, present: Tensor
+        self,
+        deltas: Tensor,
+        scores: Tensor,
+        boxes: Tensor,
+        targets: Tensor,
+        present: Tensor,
+        count: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Smooth L1 losses of the box and of its IoU, each summed and divided by R.
+        """Smooth L1 losses of the box and of its IoU, each summed and divided by ``count``.
 
         Args:
             deltas, scores: (R, 4) and (R,), as from :meth:`forward`.
@@ -178,8 +184,10 @@ class TrackerHead(nn.Module):
             targets: (R, 4) true boxes of their objects in the current frame.
             present: (R,) booleans; where False the object has left: its IoU target is 0 and it
                 has no box loss, and ``targets`` is not looked at.
+            count: a positive number; R, or 1 without regions, where None.
         """
-        count = max(len(boxes), 1)
+        if count is None:
+            count = max(len(boxes), 1)
         with torch.no_grad():
             predicted = decode_boxes(deltas, boxes, self.box_weights)
             iou_targets = torch.where(present, aligned_iou(predicted, targets), 0.0)

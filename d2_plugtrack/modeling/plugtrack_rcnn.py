@@ -27,6 +27,7 @@ from ..core.detector import FrameFeatures, Proposals, assemble_frames
 from ..core.pair_losses import Objects, pair_losses
 from ..core.tracker import TrackerHead
 from ..errors import UserError
+from ..processes import mean_over_processes
 from .second_stage import Predictions, build_second_stage
 from .tracker_heads import build_tracker_head
 
@@ -133,7 +134,12 @@ class PlugTrackRCNN(GeneralizedRCNN):
             maps = self.tracker.tracking_map(features.maps, features.image_sizes)
         prev, curr = ([self._objects(p[key]) for p in pairs] for key in ("prev", "curr"))
         prev_maps, curr_maps = maps.split(len(pairs))
-        return pair_losses(self.tracker, prev_maps, curr_maps, prev, curr, self.region_sampling)
+        return pair_losses(
+            self.tracker,
+            *(prev_maps, curr_maps, prev, curr),
+            self.region_sampling,
+            mean_count=mean_over_processes,
+        )
 
     def _objects(self, frame: dict) -> Objects:
         instances = frame["instances"].to(self.device)

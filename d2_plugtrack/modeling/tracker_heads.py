@@ -8,14 +8,20 @@ from ..prerequisites import require_detectron2
 
 require_detectron2()
 
+from functools import partial
+
+from detectron2.layers import NaiveSyncBatchNorm
 from fvcore.common.registry import Registry
 
-from ..build import build_tracker
+from ..build import BATCH_NORMS, build_tracker
 from ..core.tracker import TrackerHead
 from ..errors import UserError
 
 TRACKER_HEADS = Registry("TRACKER_HEADS")
 TRACKER_HEADS.__doc__ = "Callables ``(cfg, input_shape) -> TrackerHead`` by name."
+
+# torch's own runs on GPUs only. "N": processes count by their regions, which may be none.
+NORMS = {**BATCH_NORMS, "SyncBN": partial(NaiveSyncBatchNorm, stats_mode="N")}
 
 
 def build_tracker_head(cfg, input_shape) -> TrackerHead:
@@ -38,4 +44,4 @@ def build_tracker_head(cfg, input_shape) -> TrackerHead:
 @TRACKER_HEADS.register()
 def build_regression_tracker(cfg, input_shape) -> TrackerHead:
     """The paper's tracker (Sec. 4) on ``MODEL.PLUGTRACK.IN_FEATURES``."""
-    return build_tracker(cfg, input_shape)
+    return build_tracker(cfg, input_shape, NORMS)

@@ -210,6 +210,27 @@ def test_regions_are_sampled_as_asked(still, monkeypatch):
     assert [len(f) > 0 for f in found] == [True, False, True]
 
 
+def test_the_sums_are_divided_by_what_becomes_of_their_count(still):
+    prev = objects_at(0, 80, ids=[7, 9])
+    pair = prev, objects_at(0, 80, ids=[1, 2])
+    seen = []
+
+    def half(count):
+        seen.append(float(count))
+        return count / 2
+
+    def losses(prev, curr, **count):
+        maps = random_maps(1), random_maps(1)
+        return pair_losses(still, *maps, [prev], [curr], only_true_boxes(), **count)
+
+    assert losses(*pair)["loss_track_iou"].item() == pytest.approx(GONE[1])
+    shared = losses(*pair, mean_count=half)
+    assert shared["loss_track_iou"].item() == pytest.approx(2 * GONE[1])
+    nothing = objects_at(ids=[])
+    assert losses(nothing, nothing, mean_count=half)["loss_track_iou"].item() == 0
+    assert seen == [2.0, 0.0]  # also a process without regions tells its number
+
+
 # ---- nothing --------------------------------------------------------------------------------
 
 

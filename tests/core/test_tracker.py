@@ -281,6 +281,14 @@ def test_beta_and_weight_by_hand(build_tracker):
     torch.testing.assert_close(losses["loss_track_iou"], torch.tensor(3 * (0.5 - 0.05)))
 
 
+def test_the_sums_are_divided_by_the_count_that_is_given(build_tracker):
+    boxes, targets, present = random_boxes(6), random_boxes(6), torch.arange(6) < 4
+    given = torch.randn(6, 4), torch.rand(6), boxes, targets, present
+    own, shared = (build_tracker().losses(*given, *count) for count in ([], [torch.tensor(1.5)]))
+    for name, loss in own.items():
+        torch.testing.assert_close(shared[name], 4 * loss)  # 6 regions, divided by 1.5
+
+
 def test_a_perfect_answer_costs_nothing(build_tracker):
     boxes, targets = random_boxes(20), random_boxes(20)
     deltas, present = encode_boxes(boxes, targets, WEIGHTS), torch.ones(20, dtype=torch.bool)
@@ -325,6 +333,25 @@ def test_no_regions_are_a_step_that_moves_nothing(build_tracker):
     for name, parameter in tracker.named_parameters():
         assert parameter.grad is not None and (parameter.grad == 0).all(), name
     assert all(b.isfinite().all() for b in tracker.buffers())
+
+
+@pytest.mark.parametrize("counts", [[0], [0, 0]])
+def test_no_regions_reach_batch_norm_all_the_same(build_tracker, counts):
+    # which other processes may wait for, forwards and backwards
+    seen = []
+
+    class Norm(torch.nn.BatchNorm2d):
+        def forward(self, x):
+            x.register_hook(lambda grad: seen.append(len(grad)))
+            return super().forward(x)
+
+    tracker, maps = build_tracker(norm=Norm).train(), random_maps(len(counts))
+    before = {name: value.clone() for name, value in tracker.named_buffers()}
+    deltas, scores = tracker(maps, maps, [random_boxes(n) for n in counts])
+    (deltas.sum() + scores.sum()).backward()
+    assert seen == [0, 0, 0]
+    for name, value in tracker.named_buffers():  # the statistics stay
+        assert torch.equal(value, before[name]) or name.endswith("num_batches_tracked"), name
 
 
 # ---- training -------------------------------------------------------------------------------

@@ -52,6 +52,27 @@ def test_head_runs_on_these_maps(cfg):
     assert deltas.shape == (2, 4) and scores.shape == (2,)
 
 
+def test_shared_batch_norm_is_batch_norm_in_one_process(cfg):
+    heads = [build(cfg, "NORM", norm).train() for norm in ("BN", "SyncBN")]
+    assert [type(head.template_block[1]).__name__ for head in heads] == [
+        "BatchNorm2d",
+        "NaiveSyncBatchNorm",
+    ]
+    heads[1].load_state_dict(heads[0].state_dict())
+    tracking, boxes = torch.rand(2, 120, 8, 12), [torch.tensor([[8.0, 8, 60, 60]])] * 2
+    for counts in ((1, 1), (0, 1), (0, 0)):
+        regions = [b[:n] for b, n in zip(boxes, counts, strict=True)]
+        expected, found = (head(tracking, tracking, regions) for head in heads)
+        assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+    for name, value in heads[0].state_dict().items():
+        assert torch.equal(value, heads[1].state_dict()[name]), name
+
+
+def test_other_norms_are_refused(cfg):
+    with pytest.raises(UserError, match="MODEL.PLUGTRACK.NORM GN: expected one of BN, SyncBN"):
+        build(cfg, "NORM", "GN")
+
+
 def test_every_key_reaches_the_head(cfg):
     head = build(
         cfg,

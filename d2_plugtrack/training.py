@@ -1,0 +1,194 @@
+"""The trainer of both stages with detectron2, on any number of processes.
+
+Stage one trains a stock detector on single frames, stage two the tracker of a PlugTrackRCNN on
+pairs of frames. ``train_step.py`` makes the steps.
+"""
+
+from .prerequisites import require_detectron2
+
+require_detectron2()
+
+import logging
+import weakref
+from collections.abc import Callable
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.solver import build_optimizer as build_sgd
+from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
+from detectron2.utils import comm
+from torch import nn
+
+from .build import build_video_run
+from .data.loaders import (
+    build_pair_train_loader,
+    build_vid_test_loader,
+    check_registered,
+    is_video_dataset,
+)
+from .errors import UserError
+from .evaluation import VIDEvaluator
+from .modeling.checkpoint import load_weights, unreadable_weights
+from .modeling.plugtrack_rcnn import PlugTrackRCNN
+from .processes import share_buffers
+from .train_step import StepTrainer
+
+
+def is_plugtrack(cfg: CfgNode) -> bool:
+    """Stage two and video inference, as against the stock detector of stage one."""
+    return PlugTrackRCNN.__name__ == cfg.MODEL.META_ARCHITECTURE
+
+
+class Trainer(DefaultTrainer):
+    """DefaultTrainer with pairs for a PlugTrackRCNN, AdamW, VID evaluation, and our steps.
+
+    Raises:
+        UserError: what :func:`scale_to_processes` refuses.
+    """
+
+    def __init__(self, cfg: CfgNode):
+        # Not DefaultTrainer's: it cannot put DistributedDataParallel on a CPU, and would make
+        # steps of its own.
+        super(DefaultTrainer, self).__init__()
+        self.cfg = cfg = scale_to_processes(cfg, comm.get_world_size())
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        loader = self.build_train_loader(cfg)
+        on_cuda = next(model.parameters()).is_cuda
+        model = create_ddp_model(
+            model,
+            broadcast_buffers=False,
+            device_ids=[comm.get_local_rank()] if on_cuda else None,
+            # of an FPN, the last convolutions of levels that neither RPN nor R-CNN reads
+            find_unused_parameters=not is_plugtrack(cfg),
+        )
+        self._trainer = StepTrainer(
+            model,
+            loader,
+            optimizer,
+            parts=cfg.SOLVER.ACCUMULATE,
+            mixed_precision=cfg.SOLVER.AMP.ENABLED,
+        )
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = DetectionCheckpointer(
+            model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
+        )
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.register_hooks(self.build_hooks())
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode):
+        if is_plugtrack(cfg):
+            return build_pair_train_loader(cfg)
+        return super().build_train_loader(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
+        return build_vid_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        if cfg.SOLVER.OPTIMIZER == "SGD":
+            return build_sgd(cfg, model)
+        if cfg.SOLVER.OPTIMIZER != "AdamW":
+            raise UserError(f"SOLVER.OPTIMIZER {cfg.SOLVER.OPTIMIZER}: expected SGD or AdamW")
+        params = get_default_optimizer_params(
+            model,
+            base_lr=cfg.SOLVER.BASE_LR,
+            weight_decay=cfg.SOLVER.WEIGHT_DECAY,
+            weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
+        )
+        return maybe_add_gradient_clipping(cfg, torch.optim.AdamW(params, lr=cfg.SOLVER.BASE_LR))
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+        raise NotImplementedError  # test() makes them: an evaluator needs the model's tracker
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module, evaluators=None) -> dict:
+        check_evaluation(cfg)
+        if not cfg.DATASETS.TEST:  # the end of stage one: a stock detector has no tracker to ask
+            return {}
+        share_buffers(model)  # every process evaluates what the main one saves
+        tracker = getattr(model, "module", model).tracker
+        evaluators = [
+            VIDEvaluator(name, build_video_run(cfg, tracker), cfg.TEST.VID.PROTOCOL)
+            for name in cfg.DATASETS.TEST
+        ]
+        return super().test(cfg, model, evaluators)
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        weights = self.cfg.MODEL.WEIGHTS
+        if resume and self.checkpointer.has_checkpoint():
+            with unreadable_weights(self.checkpointer.get_checkpoint_file()):
+                super().resume_or_load(resume)
+        elif is_plugtrack(self.cfg):
+            load_weights(self.model, weights, tracker_required=False)
+        else:
+            with unreadable_weights(f"MODEL.WEIGHTS {weights}"):
+                super().resume_or_load(resume)
+
+
+class LogSummary(HookBase):
+    """Logs, when training ends or is stopped by an error, what a callable then says.
+
+    Every process logs its own. Register it before hooks that may fail at the end (evaluation).
+
+    Args:
+        summary: gives the text; nothing is logged where it is empty.
+    """
+
+    def __init__(self, summary: Callable[[], str]):
+        self.summary = summary
+
+    def after_train(self) -> None:
+        text = self.summary()
+        if text:
+            logging.getLogger(__name__).info("%s", text)
+
+
+def scale_to_processes(cfg: CfgNode, num_processes: int) -> CfgNode:
+    """``cfg`` for so many processes, as ``SOLVER.REFERENCE_WORLD_SIZE`` asks; the batch is checked.
+
+    Raises:
+        UserError: a batch that does not divide into the parts of all processes.
+    """
+    batch, reference = cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.REFERENCE_WORLD_SIZE
+    if reference and batch % reference:
+        raise UserError(
+            f"SOLVER.IMS_PER_BATCH {batch}: expected a multiple of "
+            f"SOLVER.REFERENCE_WORLD_SIZE {reference}"
+        )
+    cfg = DefaultTrainer.auto_scale_workers(cfg, num_processes)
+    batch, parts = cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.ACCUMULATE
+    if parts < 1:
+        raise UserError(f"SOLVER.ACCUMULATE {parts}: expected at least 1")
+    if batch < 1 or batch % (num_processes * parts):
+        raise UserError(
+            f"SOLVER.IMS_PER_BATCH {batch}: expected a multiple of {num_processes} (processes) "
+            f"times {parts} (SOLVER.ACCUMULATE)"
+        )
+    return cfg
+
+
+def check_evaluation(cfg: CfgNode) -> None:
+    """Refuse an evaluation that cannot be; without DATASETS.TEST there is none."""
+    check_registered(cfg.DATASETS.TEST)
+    for name in cfg.DATASETS.TEST:
+        if not (is_video_dataset(name) and is_plugtrack(cfg)):
+            raise UserError(
+                f"DATASETS.TEST {name} with {cfg.MODEL.META_ARCHITECTURE}: expected a video "
+                "dataset and a PlugTrackRCNN (without tracking: TEST.TFD.ENABLED False)"
+            )
+
+
+def check_datasets(cfg: CfgNode, eval_only: bool) -> None:
+    """Refuse, before any work, datasets that are not there or cannot be evaluated on."""
+    key, names = ("TEST", cfg.DATASETS.TEST) if eval_only else ("TRAIN", cfg.DATASETS.TRAIN)
+    if not names:
+        raise UserError(f"DATASETS.{key} is empty: expected names of datasets")
+    check_registered(names)
+    check_evaluation(cfg)
