@@ -145,16 +145,20 @@ def test_no_images_give_no_images(norm):
     out.sum().backward()
 
 
-@pytest.mark.parametrize("device, dtype", [("cpu", torch.bfloat16)])
-def test_under_autocast_it_convolves_in_float32(device, dtype):
-    layer, x, offset, mask = layer_and_inputs(CASES[1])
-    layer, x, offset, mask = layer.float(), x.float(), offset.float(), mask.float()
+@pytest.mark.parametrize("device", ["cpu", CUDA])
+def test_under_autocast_it_convolves_in_float32(device):
+    dtype = {"cpu": torch.bfloat16, "cuda": torch.float16}[device]
+    layer, *given = layer_and_inputs(CASES[1])
+    layer, (x, offset, mask) = layer.float().to(device), (t.float().to(device) for t in given)
     expected = layer(x, offset, mask)
     with torch.autocast(device, dtype):
         assert torch.equal(layer(x, offset, mask), expected)
         half = layer(x.to(dtype), offset, mask)
     assert half.dtype == dtype
     assert torch.equal(half, layer(x.to(dtype).float(), offset, mask).to(dtype))
+    halves = layer(x.to(dtype), offset.to(dtype), mask.to(dtype))  # as under autocast before it
+    rounded = (t.to(dtype).float() for t in (x, offset, mask))
+    assert torch.equal(halves, layer(*rounded).to(dtype))
 
 
 # ---- blocks -----------------------------------------------------------------------------------

@@ -307,8 +307,8 @@ def test_a_classifiers_weights_are_told_from_a_detectors(build, state, tmp_path)
     DetectionCheckpointer(model, str(tmp_path)).save("detector")
     for path in (
         str(tmp_path / "detector.pth"),
-        saved(model.state_dict(), tmp_path),
-        saved({"model": state}, tmp_path),
+        saved(model.state_dict(), tmp_path, "plain.pth"),
+        saved({"model": state}, tmp_path, "deeper.pth"),
         str(tmp_path / "absent.pth"),
         str(tmp_path),
         "detectron2://ImageNetPretrained/MSRA/R-50.pkl",
