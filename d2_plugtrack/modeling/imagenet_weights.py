@@ -83,7 +83,7 @@ def backbone_bodies(model: nn.Module) -> dict[str, nn.Module]:
     bodies = (
         {"backbone.": model.backbone} if bottom_up is None else {"backbone.bottom_up.": bottom_up}
     )
-    res5 = getattr(model.roi_heads, "res5", None)
+    res5 = getattr(getattr(model, "roi_heads", None), "res5", None)
     return bodies if res5 is None else {**bodies, "roi_heads.res5.": res5}
 
 
