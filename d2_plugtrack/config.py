@@ -64,6 +64,13 @@ def add_plugtrack_config(cfg: "CfgNode") -> None:
     cfg.MODEL.TINY_RESNET.CHANNELS = [24, 32, 64, 96]
     cfg.MODEL.TINY_RESNET.BLOCKS_PER_STAGE = 1
 
+    # ---- The light detector's backbone (Fig. 9) --------------------------------------------
+    cfg.MODEL.HRNET = node()
+    # timm's name.
+    cfg.MODEL.HRNET.NAME = "hrnet_w32"
+    # "FrozenBN" (ImageNet's statistics, kept), "BN" or "SyncBN".
+    cfg.MODEL.HRNET.NORM = "FrozenBN"
+
     # ---- Pairs of frames (Sec. 6.2, video training) ----------------------------------------
     cfg.INPUT.PAIR = node()
     # The gap in frames is uniform between these, clamped in videos that are too short.

@@ -22,7 +22,14 @@ from .config import add_plugtrack_config
 from .config_file import merge_config
 from .data.catalog import DATASETS
 from .errors import UserError
-from .modeling import plugtrack_rcnn, tiny_resnet, tracker_heads  # noqa: F401 (registers)
+from .modeling import (  # noqa: F401 (registers)
+    hrnet,
+    ohem,
+    plugtrack_rcnn,
+    resnext_dcn,
+    tiny_resnet,
+    tracker_heads,
+)
 from .modeling.checkpoint import load_weights
 
 

@@ -108,7 +108,7 @@ def test_keys_fit_beside_those_of_detectron2():
     assert type(cfg.TEST.TFD) is Detectron2Node
     new = {name: set(cfg[name]) - before[name] for name in before}
     assert new == {
-        "MODEL": {"PLUGTRACK", "TINY_RESNET"},
+        "MODEL": {"PLUGTRACK", "TINY_RESNET", "HRNET"},
         "INPUT": {"PAIR"},
         "DATASETS": {"STRICT", "CLASSES"},
         "SOLVER": {"OPTIMIZER", "ACCUMULATE"},

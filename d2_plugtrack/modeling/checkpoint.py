@@ -1,6 +1,7 @@
-"""Loading weights into a PlugTrackRCNN: a detector key missing or misshapen is refused.
+"""Loading a checkpoint of a detector: what must be in it and is missing or misshapen is refused.
 
-A refused file leaves the model as it was.
+For a PlugTrackRCNN that is the whole detector, for the start of stage one the backbone's body. A
+refused file leaves the model as it was. Weights of a classifier: ``imagenet_weights.py``.
 """
 
 from ..prerequisites import require_detectron2
@@ -8,13 +9,14 @@ from ..prerequisites import require_detectron2
 require_detectron2()
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
 
 from ..errors import UserError
+from .imagenet_weights import body_keys
 
 
 def load_weights(model: nn.Module, path: str, *, tracker_required: bool) -> None:
@@ -29,12 +31,42 @@ def load_weights(model: nn.Module, path: str, *, tracker_required: bool) -> None
         UserError: no path, no such file, a file that is no checkpoint, or one of another
             architecture; the first of the keys is named.
     """
+
+    def is_required(key: str) -> bool:
+        return tracker_required or not key.startswith("tracker.")
+
+    _load(model, path, is_required, may_differ=lambda key: False)
+
+
+def load_starting_weights(model: nn.Module, path: str) -> None:
+    """Load a checkpoint that a stock detector's training (stage one) starts from into ``model``.
+
+    The body of the backbone (``imagenet_weights.body_keys``) must be in it. An FPN, an RPN and
+    heads that are missing or of another shape, as with other classes, start as built.
+
+    Args:
+        path: as in :func:`load_weights`.
+
+    Raises:
+        UserError: no path, no such file, a file that is no checkpoint, or one without the body, or
+            of another one; the first of the keys is named.
+    """
+    body = frozenset(body_keys(getattr(model, "module", model)))
+    _load(model, path, body.__contains__, may_differ=lambda key: key not in body)
+
+
+def _load(
+    model: nn.Module,
+    path: str,
+    is_required: Callable[[str], bool],
+    may_differ: Callable[[str], bool],
+) -> None:
     if not path:
         raise UserError("MODEL.WEIGHTS is empty: expected the path of a checkpoint")
     if "://" not in path and not os.path.isfile(path.split("?")[0]):
         raise UserError(f"MODEL.WEIGHTS {path}: no such file")
     with unreadable_weights(f"MODEL.WEIGHTS {path}"):
-        _StrictCheckpointer(model, tracker_required).load(path)
+        _StrictCheckpointer(model, is_required, may_differ).load(path)
 
 
 @contextmanager
@@ -50,9 +82,16 @@ def unreadable_weights(source: str) -> Iterator[None]:
 
 
 class _StrictCheckpointer(DetectionCheckpointer):
-    def __init__(self, model: nn.Module, tracker_required: bool):
+    """Refuses a file without a required key, or with another shape where that may not differ."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        is_required: Callable[[str], bool],
+        may_differ: Callable[[str], bool],
+    ):
         super().__init__(model)
-        self.tracker_required = tracker_required
+        self.is_required, self.may_differ = is_required, may_differ
 
     def _load_model(self, checkpoint):
         before = {key: value.clone() for key, value in self.model.state_dict().items()}
@@ -65,11 +104,10 @@ class _StrictCheckpointer(DetectionCheckpointer):
         return incompatible
 
     def _refuse(self, incompatible) -> None:
-        shapes = [key for key, *_ in incompatible.incorrect_shapes]
+        found = [key for key, *_ in incompatible.incorrect_shapes]
+        shapes = [key for key in found if not self.may_differ(key)]
         missing = [
-            key
-            for key in incompatible.missing_keys
-            if key not in shapes and (self.tracker_required or not key.startswith("tracker."))
+            key for key in incompatible.missing_keys if key not in found and self.is_required(key)
         ]
         problems = [
             f"{len(keys)} keys {what}, the first is {keys[0]}"

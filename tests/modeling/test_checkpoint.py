@@ -8,10 +8,15 @@ import torch
 from detectron2.modeling import build_model
 
 from d2_plugtrack.errors import UserError
-from d2_plugtrack.modeling.checkpoint import load_weights, unreadable_weights
+from d2_plugtrack.modeling.checkpoint import (
+    load_starting_weights,
+    load_weights,
+    unreadable_weights,
+)
 from d2_plugtrack.plugin import load_config
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs/TinyVID/plugtrack_tiny.yaml"
+STEM = "backbone.bottom_up.stem.conv1.weight"
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +149,61 @@ def test_an_empty_path_is_named(model):
 def test_any_failure_to_load_becomes_one_line():
     with pytest.raises(UserError, match="^w.pth: .*first second"), unreadable_weights("w.pth"):
         raise RuntimeError("first\n  second")
+
+
+# ---- the start of stage one -------------------------------------------------------------------
+
+
+def refusal_to_start(model, path: str) -> str:
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(UserError) as error:
+        load_starting_weights(model, path)
+    assert equal(model, before)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_stage_one_starts_with_a_backbone_alone(model, state, path, wrapped):
+    before = copy.deepcopy(model.state_dict())
+    body = {k: v for k, v in state.items() if k.startswith("backbone.bottom_up.")}
+    assert 0 < len(body) < len(state)
+    torch.save({"model": body, "iteration": 3} if wrapped else body, path)
+    load_starting_weights(model, path)
+    assert equal(model, {**before, **body})
+
+
+def test_stage_one_starts_from_a_detector_of_other_classes(model, state, path):
+    before = copy.deepcopy(model.state_dict())
+    predictor = [k for k in state if k.startswith("roi_heads.box_predictor.")]
+    others = {k: torch.zeros(len(state[k]) + 3, *state[k].shape[1:]) for k in predictor}
+    torch.save({"model": {**state, **others}}, path)
+    load_starting_weights(model, path)
+    assert predictor and equal(model, {**state, **{k: before[k] for k in predictor}})
+
+
+@pytest.mark.parametrize(
+    "key", ["backbone.bottom_up.res3.0.conv1.weight", "backbone.bottom_up.stem.conv1.norm.bias"]
+)
+def test_stage_one_needs_all_of_the_body(model, state, path, key):
+    torch.save({"model": {k: v for k, v in state.items() if k != key}}, path)
+    message = refusal_to_start(model, path)
+    assert path in message and f"1 keys missing, the first is {key}" in message
+    torch.save({"model": {**state, key: torch.zeros(2)}}, path)
+    assert f"1 keys of another shape, the first is {key}" in refusal_to_start(model, path)
+
+
+def test_stage_one_does_without_counters_and_the_neck(model, state, path):
+    kept = {k: v for k, v in state.items() if "fpn_" not in k and not k.endswith("batches_tracked")}
+    assert len(kept) < len(state)
+    torch.save({"model": kept}, path)
+    load_starting_weights(model, path)
+    assert torch.equal(model.backbone.bottom_up.stem.conv1.weight, kept[STEM])
+
+
+def test_stage_one_refuses_what_is_no_file_or_no_checkpoint(model, path):
+    assert "no such file" in refusal_to_start(model, path)
+    assert "MODEL.WEIGHTS is empty" in refusal_to_start(model, "")
+    Path(path).write_bytes(b"hello")
+    assert "not a checkpoint" in refusal_to_start(model, path)
+    torch.save({"model": torch.nn.Linear(3, 4).state_dict()}, path)
+    assert "missing, the first is backbone.bottom_up." in refusal_to_start(model, path)
