@@ -16,7 +16,7 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model
-from detectron2.evaluation import DatasetEvaluator
+from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.solver import build_optimizer as build_sgd
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from detectron2.utils import comm
@@ -24,6 +24,7 @@ from torch import nn
 
 from .build import build_video_run
 from .data.loaders import (
+    build_image_train_loader,
     build_pair_train_loader,
     build_vid_test_loader,
     check_registered,
@@ -31,7 +32,8 @@ from .data.loaders import (
 )
 from .errors import UserError
 from .evaluation import VIDEvaluator
-from .modeling.checkpoint import load_weights, unreadable_weights
+from .modeling.checkpoint import load_starting_weights, load_weights, unreadable_weights
+from .modeling.imagenet_weights import is_imagenet_weights, load_imagenet_weights
 from .modeling.plugtrack_rcnn import PlugTrackRCNN
 from .processes import share_buffers
 from .train_step import StepTrainer
@@ -83,7 +85,7 @@ class Trainer(DefaultTrainer):
     def build_train_loader(cls, cfg: CfgNode):
         if is_plugtrack(cfg):
             return build_pair_train_loader(cfg)
-        return super().build_train_loader(cfg)
+        return build_image_train_loader(cfg)
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
@@ -104,32 +106,48 @@ class Trainer(DefaultTrainer):
         return maybe_add_gradient_clipping(cfg, torch.optim.AdamW(params, lr=cfg.SOLVER.BASE_LR))
 
     @classmethod
-    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        raise NotImplementedError  # test() makes them: an evaluator needs the model's tracker
-
-    @classmethod
-    def test(cls, cfg: CfgNode, model: nn.Module, evaluators=None) -> dict:
+    def test(cls, cfg: CfgNode, model: nn.Module) -> dict:
+        """Evaluate on ``DATASETS.TEST``: the result of the one dataset, or results by name."""
         check_evaluation(cfg)
         if not cfg.DATASETS.TEST:  # the end of stage one: a stock detector has no tracker to ask
             return {}
         share_buffers(model)  # every process evaluates what the main one saves
+        results = {name: cls._test_on(cfg, model, name) for name in cfg.DATASETS.TEST}
+        return results if len(results) > 1 else next(iter(results.values()))
+
+    @classmethod
+    def _test_on(cls, cfg: CfgNode, model: nn.Module, name: str) -> dict:
+        loader = cls.build_test_loader(cfg, name)
         tracker = getattr(model, "module", model).tracker
-        evaluators = [
-            VIDEvaluator(name, build_video_run(cfg, tracker), cfg.TEST.VID.PROTOCOL)
-            for name in cfg.DATASETS.TEST
-        ]
-        return super().test(cfg, model, evaluators)
+        evaluator = VIDEvaluator(name, build_video_run(cfg, tracker), cfg.TEST.VID.PROTOCOL)
+        result = inference_on_dataset(model, loader, evaluator)
+        loader.bad_images.log_summary()
+        if comm.is_main_process():
+            print_csv_format(result)
+        return result
+
+    def build_hooks(self) -> list[HookBase]:
+        # first: what fails in a later hook's end would leave it out
+        return [LogSummary(self.data_loader.bad_images.summary), *super().build_hooks()]
 
     def resume_or_load(self, resume: bool = True) -> None:
-        weights = self.cfg.MODEL.WEIGHTS
         if resume and self.checkpointer.has_checkpoint():
             with unreadable_weights(self.checkpointer.get_checkpoint_file()):
                 super().resume_or_load(resume)
-        elif is_plugtrack(self.cfg):
-            load_weights(self.model, weights, tracker_required=False)
         else:
-            with unreadable_weights(f"MODEL.WEIGHTS {weights}"):
-                super().resume_or_load(resume)
+            self._load_starting_weights(self.cfg.MODEL.WEIGHTS)
+
+    def _load_starting_weights(self, weights: str) -> None:
+        if is_plugtrack(self.cfg):
+            load_weights(self.model, weights, tracker_required=False)
+        elif is_imagenet_weights(weights):
+            load_imagenet_weights(self.model, weights)
+        elif weights:
+            load_starting_weights(self.model, weights)
+        else:
+            logging.getLogger(__name__).warning(
+                "MODEL.WEIGHTS is empty: the detector starts from random weights"
+            )
 
 
 class LogSummary(HookBase):
@@ -147,7 +165,7 @@ class LogSummary(HookBase):
     def after_train(self) -> None:
         text = self.summary()
         if text:
-            logging.getLogger(__name__).info("%s", text)
+            logging.getLogger(__name__).warning("%s", text)
 
 
 def scale_to_processes(cfg: CfgNode, num_processes: int) -> CfgNode:

@@ -8,11 +8,12 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model
+from detectron2.engine import HookBase, create_ddp_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
 from torch import nn
 
+from d2_plugtrack.data.bad_images import BadImages
 from d2_plugtrack.plugin import load_config
 from d2_plugtrack.processes import mean_over_processes
 from d2_plugtrack.train_step import StepTrainer
@@ -67,6 +68,12 @@ def share(batch: list) -> list:
     return batch[size * comm.get_rank() :][:size]
 
 
+class Batches(list):
+    """What a loader is to a trainer."""
+
+    bad_images = BadImages()
+
+
 class GivenBatches(Trainer):
     """Trains on each process's share of ``batches``; writes no logs."""
 
@@ -74,7 +81,7 @@ class GivenBatches(Trainer):
 
     @classmethod
     def build_train_loader(cls, cfg):
-        return [share(batch) for batch in cls.batches]
+        return Batches(share(batch) for batch in cls.batches)
 
     def build_writers(self):
         return []
@@ -163,7 +170,7 @@ def run_evaluation(folder: Path) -> dict:
     model.running_mean += comm.get_rank() + 1
     model.tracker = object()
     cfg = load_config(str(CONFIGS / "plugtrack_tiny.yaml"))
-    with mock.patch.object(DefaultTrainer, "test", lambda cfg, model, _: model.running_mean):
+    with mock.patch.object(Trainer, "_test_on", lambda cfg, model, name: model.running_mean):
         shared = Trainer.test(cfg, model)
     mean = mean_over_processes(torch.tensor([1.0, comm.get_rank()]))
     return {"shared": shared, "mean": mean}
