@@ -17,11 +17,13 @@ from torch.utils.data import IterableDataset
 
 from ..errors import UserError
 from ..video_io import read_image
+from .frame_table import VideoTable, has_objects, with_objects
 
 MAX_DRAWS = 100  # of a pair whose first frame has an object
 
 Rng = np.random.Generator | np.random.RandomState
 Record = Mapping[str, Any]
+Video = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,17 @@ class PairDrawing:
     def can_draw_with_objects(self, frames: Sequence[Record]) -> bool:
         """Whether a frame that has objects can come first at all."""
         gap = min(self.min_gap, len(frames) - 1)
-        forward = frames[: len(frames) - gap] if self.reverse_prob < 1 else []
-        backward = frames[gap:] if self.reverse_prob > 0 else []
-        return any(r["annotations"] for r in [*forward, *backward])
+        objects = has_objects(frames)
+        forward = self.reverse_prob < 1 and objects[: len(frames) - gap].any()
+        backward = self.reverse_prob > 0 and objects[gap:].any()
+        return bool(forward or backward)
+
+    def usable(self, videos: Sequence[Video]) -> Sequence[Video]:
+        """The videos that a pair can be drawn from; of a ``VideoTable`` a view."""
+        numbers = [i for i, v in enumerate(videos) if self.can_draw_with_objects(v["frames"])]
+        if isinstance(videos, VideoTable):
+            return videos.select(numbers)
+        return [videos[i] for i in numbers]
 
 
 class LabeledFrame(NamedTuple):
@@ -95,7 +105,7 @@ class RandomFrames(IterableDataset):
     """Without end: frames with objects, each flipped with probability 1/2, in random order."""
 
     def __init__(self, records: Sequence[Record], seed: int):
-        self.records = [r for r in records if r["annotations"]]
+        self.records = with_objects(records)
         self.seed = seed
         if not self.records:
             raise UserError("DATASETS.TRAIN: no frame has an object in it")
@@ -116,8 +126,8 @@ class RandomPairs(IterableDataset):
         seed: of everything that is random here.
     """
 
-    def __init__(self, videos: Sequence[Mapping[str, Any]], drawing: PairDrawing, seed: int):
-        self.videos = [v for v in videos if drawing.can_draw_with_objects(v["frames"])]
+    def __init__(self, videos: Sequence[Video], drawing: PairDrawing, seed: int):
+        self.videos = drawing.usable(videos)
         self.drawing = drawing
         self.seed = seed
         if not self.videos:
