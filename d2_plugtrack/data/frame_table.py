@@ -10,7 +10,7 @@ have (``segmentation``, ``area``) are not kept. An empty table is a table.
 """
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,6 +99,10 @@ class FrameTable(Sequence):
         """Of every record, without building any; a still's is None."""
         names = [*self._store.video_ids, None]  # None is at -1
         return [names[video] for video in self._videos.tolist()]
+
+    def file_names(self) -> Iterator[str]:
+        """Of every record, without building any."""
+        return (self._store.files[row] for row in self._rows.tolist())
 
     @property
     def _videos(self) -> np.ndarray:
