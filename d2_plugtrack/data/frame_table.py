@@ -11,6 +11,7 @@ have (``segmentation``, ``area``) are not kept. An empty table is a table.
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -157,6 +158,30 @@ class VideoTable(Sequence):
             indices = np.asarray(indices)
             indices = indices if indices.size else indices.astype(np.int64)
         return VideoTable(self._frames, self._spans[indices])
+
+
+def joined(parts: Sequence[Sequence[Record]]) -> Sequence[Record]:
+    """The records of several datasets one after another: a :class:`FrameTable` where all are."""
+    if len(parts) == 1:
+        return parts[0]
+    records = chain.from_iterable(parts)
+    if all(isinstance(part, FrameTable) for part in parts):
+        return FrameTable.from_records(records)
+    return list(records)
+
+
+def has_videos(records: Sequence[Record]) -> bool:
+    """Whether all records are frames of videos, and none a still."""
+    if isinstance(records, FrameTable):
+        return records.has_videos
+    return all("video_id" in r for r in records)
+
+
+def video_ids(records: Sequence[Record]) -> list[VideoId]:
+    """Of every record of videos."""
+    if isinstance(records, FrameTable):
+        return records.video_ids
+    return [r["video_id"] for r in records]
 
 
 def has_objects(records: Sequence[Record]) -> np.ndarray:

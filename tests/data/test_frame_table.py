@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from d2_plugtrack.data.catalog import mark_last_frames
-from d2_plugtrack.data.frame_table import BBOX_MODE, FrameTable, has_objects, with_objects
+from d2_plugtrack.data.frame_table import (
+    BBOX_MODE,
+    FrameTable,
+    has_objects,
+    has_videos,
+    joined,
+    video_ids,
+    with_objects,
+)
 from d2_plugtrack.data.imagenet_vid import group_by_video
 from d2_plugtrack.data.labeled_frames import PairDrawing, RandomFrames, RandomPairs
 from d2_plugtrack.data.packed_names import NamePacker
@@ -201,6 +209,21 @@ def test_which_have_objects(seed):
     assert table[::-1].has_objects.tolist() == expected[::-1]
     assert_same(with_objects(table), with_objects(records))
     assert len(with_objects(records)) == sum(expected)
+
+
+def test_functions_that_take_lists_as_well():
+    frames, stills = dataset(4), [still(random.Random(0), i) for i in range(3)]
+    tables = [FrameTable.from_records(records) for records in (frames, stills)]
+    assert [has_videos(x) for x in (frames, stills, frames + stills, *tables)] == [
+        *(True, False, False),
+        *(True, False),
+    ]
+    assert video_ids(tables[0]) == video_ids(frames) == [r["video_id"] for r in frames]
+    assert joined([frames]) is frames and joined([tables[0]]) is tables[0]
+    for parts in (tables, [frames, tables[1]], [frames, stills]):
+        assert isinstance(joined(parts), FrameTable) == (parts is tables)
+        assert_same(joined(parts), frames + stills)
+    assert list(joined([])) == [] and has_videos([]) and video_ids([]) == []
 
 
 # ---- videos --------------------------------------------------------------------------------------
