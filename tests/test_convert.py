@@ -77,8 +77,8 @@ def test_imagenets_layout_and_back(convert, tmp_path):
     between, output = tmp_path / "coco.json", tmp_path / "out"
     assert convert("imagenet", "coco-vid", root, between, *given) == 0
     assert convert("coco-vid", "imagenet", between, output, *IMAGENET, "--strict") == 0
-    expected = load_vid_videos(root, root / "ImageSets/VID_test_videos.txt", TINY_CLASSES)
-    found = load_vid_videos(output, output / "ImageSets/VID_mine_videos.txt", TINY_CLASSES)
+    expected = list(load_vid_videos(root, root / "ImageSets/VID_test_videos.txt", TINY_CLASSES))
+    found = list(load_vid_videos(output, output / "ImageSets/VID_mine_videos.txt", TINY_CLASSES))
     assert len(found) == len(expected) == 60
     for record, wanted in zip(found, expected, strict=True):
         image, other = (Path(r.pop("file_name")) for r in (record, wanted))
