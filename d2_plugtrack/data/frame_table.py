@@ -12,6 +12,7 @@ have (``segmentation``, ``area``) are not kept. An empty table is a table.
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
+from operator import eq
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,6 +76,14 @@ class FrameTable(Sequence):
         if self._last is not None:
             record["last"] = bool(self._last[index])
         return record
+
+    def __eq__(self, other: object) -> bool:
+        """Record by record, with lists as with other tables."""
+        if not isinstance(other, FrameTable | list):
+            return NotImplemented
+        return len(self) == len(other) and all(map(eq, self, other))
+
+    __hash__ = None
 
     def select(self, indices: slice | Sequence[int] | np.ndarray) -> "FrameTable":
         """A view of these records in this order; indices as numpy's, or a mask."""

@@ -89,6 +89,17 @@ def test_records_come_out_as_they_went_in(seed):
     assert_same(reversed(table), records[::-1])
 
 
+def test_tables_compare_record_by_record():
+    records = dataset(1)
+    table = FrameTable.from_records(records)
+    changed = [{**records[0], "height": 0}, *records[1:]]
+    for other in (records, FrameTable.from_records(records[::-1])[::-1]):
+        assert table == other and other == table
+    for other in (changed, records[1:], FrameTable.from_records(changed), table[1:], None, "no"):
+        assert table != other and other != table
+    assert FrameTable.from_records([]) == []
+
+
 def test_stills_and_frames_and_ids_of_both_kinds():
     rng = random.Random(0)
     records = [
