@@ -18,9 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
 from ..outputs import atomic_output
-from .frame_table import FrameTable, Record
+from .frame_store import Record
+from .frame_table import FrameTable
 from .problems import Problems
 from .table_file import DamagedFile, read_table_file, write_table_file
 
@@ -114,7 +114,7 @@ def load_cached(
         sources: what ``parse`` reads.
         parse: gives records one after another and reports problems to its argument.
         problems: is told what was left out, now or when the cache was written.
-        folder: as of :func:`cache_folder`; made where absent. None: parse.
+        folder: as of :func:`cache_folder`; made where its parent is. None: parse.
 
     Raises:
         UserError: what ``parse`` raises; ``problems`` is strict and something was left out.
@@ -154,12 +154,12 @@ def _read(path: Path, fingerprint: str) -> tuple[FrameTable, Problems] | None:
 def _write(path: Path, fingerprint: str, table: FrameTable, met: Problems) -> None:
     """Failing is no more than slow the next time; other processes see the old file or the new."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)  # not its parents: no data root is made here
         _remove_abandoned(path)
         with atomic_output(path) as temporary:
             extra = {"counts": met.counts, "first": met.first}
             write_table_file(temporary, fingerprint, table, extra)
-    except (OSError, UserError) as error:
+    except OSError as error:
         logger.warning("%s: annotations are not cached: %s", path, error)
 
 

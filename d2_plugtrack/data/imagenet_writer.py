@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..outputs import atomic_output, os_errors_name
-from .frame_table import Record
+from .frame_store import Record
 from .json_entries import BadEntry, Entry, noted
 from .problems import Problems
 from .video_set import VideoSet, videos_of

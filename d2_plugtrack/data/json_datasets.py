@@ -19,7 +19,8 @@ import numpy as np
 from ..errors import UserError
 from .annotation_cache import Sources, cache_folder, load_cached
 from .coco_vid import read_coco_vid
-from .frame_table import FrameTable, Record
+from .frame_store import Record
+from .frame_table import FrameTable
 from .json_entries import Entry, StrPath, load_json
 from .problems import Problems
 from .video_set import VideoSet, read_categories

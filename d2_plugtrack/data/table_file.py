@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .frame_table import FrameTable, Store
+from .frame_store import Store
+from .frame_table import FrameTable
 from .packed_names import Arrays, PackedNames
 
 _MAGIC = b"plugtrack table\n"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
-from .frame_table import Record
+from .frame_store import Record
 from .json_entries import BadEntry, Entry, Id, StrPath, entries, noted, text, whole
 from .problems import Problems
 
@@ -51,8 +51,9 @@ def read_categories(path: StrPath, data: Entry, problems: Problems) -> dict[int,
     for where, entry in entries(path, data, "categories", problems):
         with noted(problems):
             number, name = whole(where, entry, "id"), text(where, entry, "name")
-            if number in categories:
-                raise BadEntry("repeated categories", f"{where}: expected each id once")
+            if number in categories or name in categories.values():
+                message = f"{where}: expected each id and each name once, found {name!r} again"
+                raise BadEntry("repeated categories", message)
             categories[number] = name
     if not categories:
         raise UserError(f"{path}: expected at least one category in categories, found none")

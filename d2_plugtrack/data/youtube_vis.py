@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..outputs import write_json
-from .frame_table import BBOX_MODE, Record
+from .frame_store import BBOX_MODE, Record
 from .json_entries import (
     LARGE,
     BadEntry,

@@ -336,6 +336,13 @@ def test_without_a_folder_there_is_no_cache(load):
     assert load.parsed == 2 and met.counts == {"bad boxes": 4, "missing images": 2}
 
 
+def test_no_data_root_is_made(load, tmp_path, caplog, monkeypatch):
+    monkeypatch.delenv("PLUGTRACK_CACHE", raising=False)
+    load.folder = cache_folder(tmp_path / "no_data_root")
+    load()
+    assert not (tmp_path / "no_data_root").exists() and "are not cached" in caplog.text
+
+
 # ---- the file ------------------------------------------------------------------------------------
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from d2_plugtrack.data.catalog import mark_last_frames
+from d2_plugtrack.data.frame_store import BBOX_MODE
 from d2_plugtrack.data.frame_table import (
-    BBOX_MODE,
     FrameTable,
     has_objects,
     has_videos,
