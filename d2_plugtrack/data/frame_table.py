@@ -11,10 +11,13 @@ have (``segmentation``, ``area``) are not kept. An empty table is a table.
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from operator import eq
+from typing import Any
 
 import numpy as np
 
 from .frame_store import Record, Store, StoreBuilder, VideoId
+
+Video = dict[str, Any]
 
 
 class FrameTable(Sequence):
@@ -60,7 +63,7 @@ class FrameTable(Sequence):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | slice) -> "Record | FrameTable":
         if isinstance(index, slice):
             return self.select(index)
         record = self._store.record(int(self._rows[index]))
@@ -145,7 +148,7 @@ class VideoTable(Sequence):
     def __len__(self) -> int:
         return len(self._spans)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | slice) -> "Video | VideoTable":
         if isinstance(index, slice):
             return self.select(index)
         start, end = self._spans[index].tolist()

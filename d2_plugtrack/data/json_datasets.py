@@ -10,7 +10,8 @@ import logging
 import mmap
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -107,12 +108,12 @@ def read_video_json(path: StrPath, problems: Problems, images: StrPath | None = 
     return _reader(path, data)(path, problems, images, data)
 
 
-def _reader(path: StrPath, data: Entry):
-    if "images" in data:
-        return read_coco_vid
+def _reader(path: StrPath, data: Entry) -> Callable[..., VideoSet]:
     videos = data.get("videos")
     if isinstance(videos, list) and any(isinstance(v, dict) and "file_names" in v for v in videos):
         return read_youtube_vis
+    if "images" in data:
+        return read_coco_vid
     raise UserError(
         f"{path}: expected COCO-VID (a list images) or YouTube-VIS (videos with file_names), "
         f"found the keys {', '.join(map(str, list(data)[:10])) or 'of neither, none'}"
@@ -137,11 +138,8 @@ def _find_categories(path: Path) -> list | None:
         places = [match.end() for match in _CATEGORIES.finditer(data)]
         if len(places) != 1:
             return None
-        size = 2**16
-        while size < 2 * len(data) + 2**17:  # until it holds the whole list
+        for size in (2**16, 2**22, len(data)):  # the first that holds the whole list
             part = data[places[0] : places[0] + size].decode("utf-8", "ignore")
-            try:
+            with suppress(json.JSONDecodeError, RecursionError):
                 return json.JSONDecoder().raw_decode(part)[0]
-            except json.JSONDecodeError:
-                size *= 8
     return None

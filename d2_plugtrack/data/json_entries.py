@@ -70,7 +70,9 @@ def load_json(path: StrPath) -> Entry:
     return data
 
 
-def entries(path: StrPath, data: Entry, section: str, problems: Problems):
+def entries(
+    path: StrPath, data: Entry, section: str, problems: Problems
+) -> Iterator[tuple[str, Entry]]:
     """``(where, entry)`` of every entry of a section, ``where`` as the head of a message.
 
     Raises:

@@ -101,12 +101,28 @@ def test_many_categories(dataset):
     assert entry.class_names[0].endswith("ü1") and len(entry.class_names) == 3000
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"categories": [1, 2', '{"categories": [{]}', "[]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        '{"categories": [1, 2',
+        '{"categories": [{]}',
+        "[]",
+        '{"categories": ' + "[" * 99_999,
+    ],
+)
 def test_classes_of_what_is_no_such_file_are_an_error(dataset, text):
     entry = dataset(coco_vid(0))
     entry.path.write_text(text)
     with pytest.raises(UserError, match=r"train\.json"):
         _ = entry.classes
+
+
+def test_youtube_vis_with_a_list_of_images_is_youtube_vis(dataset):
+    data = youtube_vis(3)
+    expected = list(dataset(data).load_records(strict=True))
+    assert list(dataset({**data, "images": []}).load_records(strict=True)) == expected
 
 
 # ---- what is wrong -------------------------------------------------------------------------------
