@@ -1,12 +1,11 @@
 """A FrameTable in one file: a JSON header, then its arrays, which are mapped and not copied.
 
-Processes that load the same file share its memory. Loading executes nothing, and checks lengths
-and checksums first: a file that is damaged or cut short is a :class:`DamagedFile`.
+Processes that load the same file share its memory. Loading executes nothing, and checksums
+are looked at first: a file that is damaged or cut short is a :class:`DamagedFile`.
 """
 
 import json
 import mmap
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -45,7 +44,6 @@ def write_table_file(path: Path, key: str, table: FrameTable, extra: dict[str, A
         {
             "key": key,
             "extra": extra,
-            "size": offset,
             "arrays": layout,
             "folders": [store.files.folders, store.image_ids.folders],
             "video_ids": store.video_ids,
@@ -72,13 +70,10 @@ def read_table_file(path: Path, key: str) -> tuple[FrameTable, dict[str, Any]] |
         header, checksum = _read_header(file)
         if header["key"] != key:
             return None
-        start, size = file.tell(), header["size"]
-        found = os.fstat(file.fileno()).st_size
-        if found != start + size:
-            raise DamagedFile(f"expected {start + size} bytes, found {found}")
+        start = file.tell()
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if zlib.crc32(memoryview(data)[start:]) != checksum:
-        raise DamagedFile("its content does not fit its checksum")
+        raise DamagedFile("its content is incomplete or damaged")
     arrays: dict[str, Arrays] = {"files": {}, "image_ids": {}, "arrays": {}}
     for name, dtype, shape, offset in header["arrays"]:
         part, _, column = name.partition(".")

@@ -243,12 +243,13 @@ def test_functions_that_take_lists_as_well():
 @pytest.mark.parametrize("seed", range(20))
 def test_videos_are_those_of_a_list(seed):
     records = dataset(seed, shuffled=True)  # frames of several videos in any order
-    videos = FrameTable.from_records(records).videos()
-    expected = group_by_video(records)
-    assert [v["video_id"] for v in videos] == [v["video_id"] for v in expected]
-    for video, wanted in zip(videos, expected, strict=True):
-        assert set(video) == {"video_id", "frames"}
-        assert_same(video["frames"], wanted["frames"])
+    table = FrameTable.from_records(records)
+    for view, listed in ((table, records), (table[::-1], records[::-1])):
+        videos, expected = view.videos(), group_by_video(listed)
+        assert [v["video_id"] for v in videos] == [v["video_id"] for v in expected]
+        for video, wanted in zip(videos, expected, strict=True):
+            assert set(video) == {"video_id", "frames"}
+            assert_same(video["frames"], wanted["frames"])
 
 
 def test_videos_are_a_sequence_with_views():
