@@ -20,7 +20,8 @@ from detectron2.modeling import build_model
 from .build import needs_tracker
 from .config import add_plugtrack_config
 from .config_file import merge_config
-from .data.catalog import DATASETS
+from .data.catalog import DATASETS, DatasetEntry, find_dataset
+from .data.json_datasets import JsonDataset, is_json_dataset
 from .errors import UserError
 from .modeling import (  # noqa: F401 (registers)
     hrnet,
@@ -55,6 +56,9 @@ Where the file, one that it is based on, or the pairs name a config of detectron
         cfg.merge_from_file(zoo_file)
         merge_config(cfg, config_file, opts)
     register_datasets(strict=cfg.DATASETS.STRICT)
+    for name in {*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST, cfg.DATASETS.CLASSES}:
+        if is_json_dataset(name):
+            _register(name, find_dataset(name), cfg.DATASETS.STRICT)
     return cfg
 
 
@@ -104,13 +108,18 @@ def register_datasets(*, strict: bool = False) -> None:
         strict: what is bad in their files is an error when they are read, see ``data.catalog``.
     """
     for name, entry in DATASETS.items():
-        DatasetCatalog.pop(name, None)  # of another strictness; DatasetCatalog takes no arguments
-        DatasetCatalog.register(name, partial(entry.load_records, strict=strict))
-        MetadataCatalog.get(name).set(
-            thing_classes=entry.class_names,
-            wordnet_ids=list(entry.classes),
-            evaluator_type="vid" if entry.has_videos else "none",
-        )
+        _register(name, entry, strict)
+
+
+def _register(name: str, entry: DatasetEntry | JsonDataset, strict: bool) -> None:
+    DatasetCatalog.pop(name, None)  # of another strictness; DatasetCatalog takes no arguments
+    MetadataCatalog.pop(name, None)  # of a file that has changed
+    DatasetCatalog.register(name, partial(entry.load_records, strict=strict))
+    MetadataCatalog.get(name).set(
+        thing_classes=entry.class_names,
+        wordnet_ids=list(entry.classes),
+        evaluator_type="vid" if entry.has_videos else "none",
+    )
 
 
 register_datasets()

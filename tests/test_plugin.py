@@ -1,6 +1,7 @@
 """What importing the plugin registers, and how a config that is wrong is reported."""
 
 import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from d2_plugtrack.errors import UserError
 from d2_plugtrack.host import load_torchvision_config
 from d2_plugtrack.modeling.tracker_heads import TRACKER_HEADS
 from d2_plugtrack.plugin import load_config, load_model
+from tests.data.video_sets import coco_vid, write_images
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs/TinyVID"
@@ -247,3 +249,19 @@ def test_the_configs_strictness_reaches_the_catalog(monkeypatch, tmp_path, caplo
     load_config(CONFIG)
     assert len(DatasetCatalog.get("tiny_vid_test")) == 29
     assert "left out 1 missing images" in caplog.text
+
+
+def test_the_json_files_of_a_config_are_registered(monkeypatch, tmp_path):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    for seed in (0, 1):  # the second time the file has other classes
+        data = coco_vid(seed)
+        (tmp_path / "mine.json").write_text(json.dumps(data))
+        write_images(tmp_path, data)
+        load_config(CONFIG, ["DATASETS.TEST", "['mine.json']"])
+        records = DatasetCatalog.get("mine.json")
+        assert len(records) == len(data["images"])
+        metadata = MetadataCatalog.get("mine.json")
+        assert sorted(metadata.thing_classes) == sorted(c["name"] for c in data["categories"])
+        assert metadata.evaluator_type == "vid"
+    with pytest.raises(UserError, match=r"dataset no\.json: expected a JSON file"):
+        load_config(CONFIG, ["DATASETS.TRAIN", "['no.json']"])

@@ -11,6 +11,7 @@ Each leaves OUTPUT_DIR/model_final.pth.
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ import torch
 from d2_plugtrack.build import build_region_sampling
 from d2_plugtrack.data.bad_images import BadImages
 from d2_plugtrack.data.catalog import find_dataset
+from d2_plugtrack.data.frame_table import joined
 from d2_plugtrack.data.imagenet_vid import group_by_video
 from d2_plugtrack.data.labeled_frames import PairDrawing, RandomFrames, RandomPairs
 from d2_plugtrack.errors import UserError, exit_on_user_error
@@ -84,12 +86,12 @@ def train_tracker(cfg) -> dict[str, torch.Tensor]:
     return joined_state(host.detector.model, tracker)
 
 
-def load_records(cfg) -> list[dict]:
+def load_records(cfg) -> Sequence[dict]:
     """Every record of ``DATASETS.TRAIN``, one dataset after the other."""
     if not cfg.DATASETS.TRAIN:
         raise UserError("DATASETS.TRAIN is empty: expected names of datasets")
     entries = [find_dataset(name) for name in cfg.DATASETS.TRAIN]
-    return [r for entry in entries for r in entry.load_records(strict=cfg.DATASETS.STRICT)]
+    return joined([entry.load_records(strict=cfg.DATASETS.STRICT) for entry in entries])
 
 
 def run(cfg, compute_losses, trained: torch.nn.Module, dataset, stage: str) -> None:

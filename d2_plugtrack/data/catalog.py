@@ -5,11 +5,13 @@ is looked up when it is used, and its files are read then.
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..errors import UserError
+from .annotation_cache import cache_folder, imagenet_sources, load_cached
+from .frame_table import FrameTable
 from .imagenet_classes import DET_IDS, VID_CLASSES
 from .imagenet_vid import (
     Record,
@@ -18,6 +20,7 @@ from .imagenet_vid import (
     load_vid_frames,
     load_vid_videos,
 )
+from .json_datasets import JsonDataset, is_json_dataset
 from .problems import Problems
 from .roots import data_root, find_imagenet, imagenet_folders
 from .tiny_vid import TINY_CLASSES
@@ -45,8 +48,8 @@ class DatasetEntry(NamedTuple):
         """In label order."""
         return list(self.classes.values())
 
-    def load_records(self, *, strict: bool = False) -> list[Record]:
-        """Read it from below the data root; see ``imagenet_vid.py`` for records and errors.
+    def load_records(self, *, strict: bool = False) -> FrameTable:
+        """Read it from below the data root, or its cache; see ``imagenet_vid.py`` for errors.
 
         Args:
             strict: the first bad file, row or object is an error; otherwise such are left out, and
@@ -55,8 +58,15 @@ class DatasetEntry(NamedTuple):
         root = self._find_root()
         list_file = self._find_list(root)
         problems = Problems(strict)
-        records = self.load(
-            root, list_file, self.classes, other_names=self.other_names, problems=problems
+        how = f"{self.load.__name__} {sorted(self.other_names)}"
+        records = load_cached(
+            f"{self.folder or 'imagenet'} {self.load.__name__} {self.list_name}",
+            imagenet_sources(how, root, list_file, self.classes, has_videos=self.has_videos),
+            lambda met: self.load(
+                root, list_file, self.classes, other_names=self.other_names, problems=met
+            ),
+            problems,
+            cache_folder(data_root()),
         )
         if problems.counts:
             logger.warning("%s: %s", list_file, problems.summary())
@@ -104,23 +114,28 @@ DATASETS: dict[str, DatasetEntry] = {
 }
 
 
-def find_dataset(name: str) -> DatasetEntry:
-    """The dataset of that name.
+def find_dataset(name: str) -> DatasetEntry | JsonDataset:
+    """The dataset of that name; one that ends in ``.json`` is a file.
 
     Raises:
         UserError: there is none; those that there are are listed.
     """
+    if is_json_dataset(name):
+        return JsonDataset(name, data_root())
     if name not in DATASETS:
-        raise UserError(f"dataset {name}: expected one of {', '.join(DATASETS)}")
+        known = ", ".join(DATASETS)
+        raise UserError(f"dataset {name}: expected one of {known}, or a .json file")
     return DATASETS[name]
 
 
-def find_videos(name: str) -> DatasetEntry:
-    """The dataset of that name, of videos.
+def find_videos(name: str) -> DatasetEntry | JsonDataset:
+    """The dataset of that name, of videos; one that ends in ``.json`` is a file.
 
     Raises:
         UserError: there is none, or it is one of stills.
     """
+    if is_json_dataset(name):
+        return JsonDataset(name, data_root())
     if name not in DATASETS:
         known = ", ".join(known for known, entry in DATASETS.items() if entry.has_videos)
         raise UserError(f"dataset {name}: not registered; the video datasets are {known}")
@@ -130,8 +145,10 @@ def find_videos(name: str) -> DatasetEntry:
     return entry
 
 
-def mark_last_frames(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def mark_last_frames(records: Sequence[Record]) -> Sequence[Record]:
     """The records with ``last``: whether the frame is its video's last one in the dataset."""
+    if isinstance(records, FrameTable):
+        return records.mark_last()
     followers = [*(r["video_id"] for r in records), None][1:]
     return [
         {**r, "last": r["video_id"] != follower}

@@ -25,6 +25,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import UserError
+from .frame_table import FrameTable
 from .imagenet_lists import (
     FrameRow,
     ImageRow,
@@ -46,7 +47,7 @@ def load_vid_videos(
     *,
     other_names: Collection[str] = (),
     problems: Problems | None = None,
-) -> list[Record]:
+) -> FrameTable:
     """Every frame of the videos of a list as in ``VID_val_videos.txt``, in order.
 
     Args:
@@ -72,7 +73,7 @@ def load_sampled_videos(
     *,
     other_names: Collection[str] = (),
     problems: Problems | None = None,
-) -> list[Record]:
+) -> FrameTable:
     """Every frame of the videos that a list as in ``VID_train_15frames.txt`` samples, in order.
 
     Arguments and errors as of :func:`load_vid_videos`.
@@ -92,7 +93,7 @@ def load_vid_frames(
     *,
     other_names: Collection[str] = (),
     problems: Problems | None = None,
-) -> list[Record]:
+) -> FrameTable:
     """Only the frames of a list as in ``VID_train_15frames.txt`` or ``VID_val_frames.txt``.
 
     They are in the list's order; arguments and errors as of :func:`load_vid_videos`.
@@ -109,7 +110,7 @@ def load_det_images(
     *,
     other_names: Collection[str] = (),
     problems: Problems | None = None,
-) -> list[Record]:
+) -> FrameTable:
     """The stills of a list as in ``DET_train_30classes.txt``, in order, each once.
 
     Arguments and errors as of :func:`load_vid_videos`.
@@ -119,11 +120,13 @@ def load_det_images(
     return _collect(reader, rows, len(rows))
 
 
-def group_by_video(records: Sequence[Record]) -> list[dict[str, Any]]:
+def group_by_video(records: Sequence[Record]) -> Sequence[dict[str, Any]]:
     """Frame records as ``{"video_id", "frames"}`` a video, in order of first appearance.
 
     ``frames`` are the records given, not copies, ordered by ``frame_index``. No records, no videos.
     """
+    if isinstance(records, FrameTable):
+        return records.videos()
     videos: dict[str, list[Record]] = {}
     for record in records:
         videos.setdefault(record["video_id"], []).append(record)
@@ -141,10 +144,10 @@ def _every_frame(videos: Iterable[VideoRow]) -> Iterator[FrameRow]:
 
 def _collect(
     reader: "_Reader", rows: Iterable[FrameRow] | Iterable[ImageRow], total: int
-) -> list[Record]:
+) -> FrameTable:
     """All records of a dataset: the one place where they come together, one after another."""
     bar = tqdm(rows, "Reading annotations", total, unit=" files", disable=None)
-    records = list(reader.read(bar))
+    records = FrameTable.from_records(reader.read(bar))
     if not records:
         found = reader.problems.summary().replace("\n", "; ")
         raise UserError(f"{reader.list_file}: expected rows of files that are there, found {found}")

@@ -18,12 +18,14 @@ from torch.utils.data import IterableDataset
 
 from ..errors import UserError
 from .bad_images import BadImage, BadImages, read_whole_frame
+from .frame_table import VideoTable, has_objects, with_objects
 
 MAX_DRAWS = 100  # of a pair whose first frame has an object
 MAX_BAD_IMAGES = 1000  # one after another, before training gives up
 
 Rng = np.random.Generator | np.random.RandomState
 Record = Mapping[str, Any]
+Video = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,17 @@ class PairDrawing:
     def can_draw_with_objects(self, frames: Sequence[Record]) -> bool:
         """Whether a frame that has objects can come first at all."""
         gap = min(self.min_gap, len(frames) - 1)
-        forward = frames[: len(frames) - gap] if self.reverse_prob < 1 else []
-        backward = frames[gap:] if self.reverse_prob > 0 else []
-        return any(r["annotations"] for r in [*forward, *backward])
+        objects = has_objects(frames)
+        forward = self.reverse_prob < 1 and objects[: len(frames) - gap].any()
+        backward = self.reverse_prob > 0 and objects[gap:].any()
+        return bool(forward or backward)
+
+    def usable(self, videos: Sequence[Video]) -> Sequence[Video]:
+        """The videos that a pair can be drawn from; of a ``VideoTable`` a view."""
+        numbers = [i for i, v in enumerate(videos) if self.can_draw_with_objects(v["frames"])]
+        if isinstance(videos, VideoTable):
+            return videos.select(numbers)
+        return [videos[i] for i in numbers]
 
 
 class LabeledFrame(NamedTuple):
@@ -84,7 +94,7 @@ def load_labeled_frame(record: Record, *, flip: bool) -> LabeledFrame:
         BadImage: an image that cannot be read or has another size than the record.
     """
     image = read_whole_frame(record)
-    annotations = record["annotations"]
+    annotations = [a for a in record["annotations"] if not a.get("iscrowd")]
     boxes = torch.tensor([a["bbox"] for a in annotations], dtype=torch.float32).reshape(-1, 4)
     if flip:
         image = np.ascontiguousarray(image[:, ::-1])
@@ -107,7 +117,7 @@ class RandomFrames(IterableDataset):
     """
 
     def __init__(self, records: Sequence[Record], seed: int, bad_images: BadImages | None = None):
-        self.records = [r for r in records if r["annotations"]]
+        self.records = with_objects(records)
         self.seed = seed
         self.bad_images = BadImages() if bad_images is None else bad_images
         if not self.records:
@@ -139,7 +149,7 @@ class RandomPairs(IterableDataset):
         seed: int,
         bad_images: BadImages | None = None,
     ):
-        self.videos = [v for v in videos if drawing.can_draw_with_objects(v["frames"])]
+        self.videos = drawing.usable(videos)
         self.drawing = drawing
         self.seed = seed
         self.bad_images = BadImages() if bad_images is None else bad_images

@@ -8,7 +8,7 @@ from ..prerequisites import require_detectron2
 
 require_detectron2()
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from detectron2.data import (
     DatasetCatalog,
@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 from ..errors import UserError
 from .bad_images import BadImages, SkipBadImages
 from .catalog import mark_last_frames
+from .frame_table import has_videos, joined, video_ids
 from .image_mapper import FrameMapper, ImageMapper
 from .imagenet_vid import group_by_video
 from .pair_mapper import PairMapper
@@ -73,16 +74,17 @@ def build_pair_train_loader(cfg) -> DataLoader:
         UserError: a dataset that is not registered, holds stills, or has no objects.
     """
     check_registered(cfg.DATASETS.TRAIN)
-    records = [r for name in cfg.DATASETS.TRAIN for r in DatasetCatalog.get(name)]
-    if any("video_id" not in r for r in records):
+    records = joined([DatasetCatalog.get(name) for name in cfg.DATASETS.TRAIN])
+    if not has_videos(records):
         raise UserError(f"DATASETS.TRAIN {list(cfg.DATASETS.TRAIN)}: pairs need videos, not stills")
-    videos = [v for v in group_by_video(records) if any(r["annotations"] for r in v["frames"])]
+    mapper = PairMapper(cfg)
+    videos = mapper.drawing.usable(group_by_video(records))
     if not videos:
         raise UserError(f"DATASETS.TRAIN {list(cfg.DATASETS.TRAIN)}: no video has an object in it")
-    return _build_train_loader(cfg, PairMapper(cfg), videos, PAIR_ATTEMPTS)
+    return _build_train_loader(cfg, mapper, videos, PAIR_ATTEMPTS)
 
 
-def _build_train_loader(cfg, mapper, dataset: list[dict], attempts: int) -> DataLoader:
+def _build_train_loader(cfg, mapper, dataset: Sequence[dict], attempts: int) -> DataLoader:
     bad_images = BadImages(cfg.DATASETS.STRICT)
     loader = build_detection_train_loader(
         cfg, mapper=SkipBadImages(mapper, bad_images, attempts), dataset=dataset
@@ -114,9 +116,7 @@ def build_vid_test_loader(cfg, dataset_name: str, batch_size: int = 1) -> DataLo
     loader = build_detection_test_loader(
         records,
         mapper=FrameMapper(DatasetMapper(cfg, is_train=False), bad_images),
-        sampler=VideoSampler(
-            [r["video_id"] for r in records], comm.get_rank(), comm.get_world_size()
-        ),
+        sampler=VideoSampler(video_ids(records), comm.get_rank(), comm.get_world_size()),
         batch_size=batch_size,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )

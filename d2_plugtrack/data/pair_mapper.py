@@ -91,9 +91,10 @@ class PairMapper:
 
 
 def _to_instances(record: dict[str, Any], transforms: T.TransformList, image_size):
-    annotations = [
+    annotations = [  # a crowd has no box of its own to follow
         utils.transform_instance_annotations(copy.deepcopy(a), transforms, image_size)
         for a in record["annotations"]
+        if not a.get("iscrowd")
     ]
     instances = utils.annotations_to_instances(annotations, image_size)
     ids = [a["track_id"] for a in annotations]

@@ -1,13 +1,15 @@
 """Datasets by name: where they are looked for, what is in them, and what is said of no data."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from d2_plugtrack.data.catalog import DATASETS, find_dataset, mark_last_frames
+from d2_plugtrack.data.catalog import DATASETS, find_dataset, find_videos, mark_last_frames
 from d2_plugtrack.data.imagenet_classes import DET_IDS, VID_CLASSES
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.errors import UserError
+from tests.data.video_sets import coco_vid, write_images
 
 VIDEO_SETS = [
     *("imagenet_vid_train_15frames", "imagenet_vid_train"),
@@ -169,3 +171,29 @@ def test_last_flags():
     assert [m["n"] for m in marked] == list(range(6))
     assert "last" not in frames[0]
     assert mark_last_frames([]) == []
+
+
+# ---- files and the cache -------------------------------------------------------------------------
+
+
+def test_a_json_file_is_a_dataset(monkeypatch, tmp_path):
+    data = coco_vid(0)
+    (tmp_path / "mine.json").write_text(json.dumps(data))
+    write_images(tmp_path, data)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    for find in (find_dataset, find_videos):
+        entry = find("mine.json")
+        assert len(entry.classes) == len(data["categories"]) and entry.has_videos
+        assert len(entry.load_records(strict=True)) == len(data["images"])
+        with pytest.raises(UserError, match=r"dataset no\.json: expected a JSON file"):
+            find("no.json")
+
+
+def test_a_second_load_reads_no_annotation(monkeypatch, tmp_path):
+    monkeypatch.delenv("PLUGTRACK_CACHE", raising=False)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    write_tiny_vid(tmp_path / "tiny_vid", seed=0, num_videos=1)
+    names = [*TINY_VIDEO_SETS, "tiny_det_train"]
+    first = [find_dataset(name).load_records() for name in names]
+    monkeypatch.setattr("d2_plugtrack.data.imagenet_vid.read_annotation", None)
+    assert [find_dataset(name).load_records() for name in names] == first

@@ -210,7 +210,7 @@ def test_group_by_video_orders_frames_and_keeps_the_videos_order(root, files):
     videos = group_by_video(records)
     assert [video["video_id"] for video in videos] == ["val/a", "val/b"]
     assert [frame["frame_index"] for frame in videos[0]["frames"]] == [0, 2]
-    assert videos[1]["frames"][0] is records[1]
+    assert videos[1]["frames"][0] == records[1]
     assert [record["frame_index"] for record in records] == [2, 0, 0]
 
 

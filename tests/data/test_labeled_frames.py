@@ -249,6 +249,14 @@ def test_objects_of_stills_have_no_track(tmp_path):
     assert frame.labels.tolist() == [7, 6]
 
 
+def test_crowds_are_not_trained_on(tmp_path):
+    record = write_frame(tmp_path, 1, 0, (0, 1), video=None)
+    record["annotations"][0]["iscrowd"] = 1
+    frame = load_labeled_frame(record, flip=False)
+    assert_well_formed(frame)
+    assert frame.labels.tolist() == [6]
+
+
 def test_records_are_left_as_they_were(videos):
     before = repr(videos)
     load_labeled_frame(videos[0]["frames"][0], flip=True)

@@ -87,7 +87,7 @@ def test_images_have_the_size_of_their_records(videos, stills):
 
 
 def test_boxes_lie_inside_the_image(videos, stills):
-    records = [r for split in videos.values() for r in split] + stills
+    records = [r for split in videos.values() for r in split] + list(stills)
     boxes = np.array([a["bbox"] for r in records for a in r["annotations"]])
     assert len(boxes) > len(stills)
     assert (boxes >= 0).all() and (boxes <= [WIDTH - 1, HEIGHT - 1] * 2).all()

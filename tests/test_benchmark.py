@@ -1,0 +1,46 @@
+"""tools/benchmark.py: the small size of each measurement, from the command line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*arguments) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, ROOT / "tools/benchmark.py", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_annotations_are_measured_and_removed(tmp_path):
+    options = ["--videos", 3, "--frames", 20, "--json", tmp_path / "out.json"]
+    result = run("annotations", "--output", tmp_path / "work", *options)
+    assert result.returncode == 0, result.stderr
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert (figures["videos"], figures["frames"]) == (3, 20)
+    assert list(figures["runs"]) == [
+        "first start",
+        "second start",
+        "of which looking at every file",
+    ]
+    assert all(r["seconds"] > 0 and r["peak_mb"] > 1 for r in figures["runs"].values())
+    assert "| first start |" in result.stdout and figures["machine"] in result.stdout
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_mistakes_are_one_line(tmp_path):
+    (tmp_path / "benchmark_vid").mkdir()
+    result = run("annotations", "--output", tmp_path, "--quick")
+    assert result.returncode == 2
+    assert (
+        result.stderr
+        == f"error: {tmp_path}/benchmark_vid: expected nothing here, found something\n"
+    )
+    assert (tmp_path / "benchmark_vid").exists()
