@@ -106,6 +106,17 @@ class Trainer(DefaultTrainer):
         return maybe_add_gradient_clipping(cfg, torch.optim.AdamW(params, lr=cfg.SOLVER.BASE_LR))
 
     @classmethod
+    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer):
+        try:
+            return super().build_lr_scheduler(cfg, optimizer)
+        except ValueError as error:  # such as a step at the very end
+            solver = cfg.SOLVER
+            raise UserError(
+                f"SOLVER.LR_SCHEDULER_NAME {solver.LR_SCHEDULER_NAME}, STEPS {list(solver.STEPS)}, "
+                f"MAX_ITER {solver.MAX_ITER}: {error}"
+            ) from error
+
+    @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module) -> dict:
         """Evaluate on ``DATASETS.TEST``: the result of the one dataset, or results by name."""
         check_evaluation(cfg)
