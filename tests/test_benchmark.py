@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def run(*arguments) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, ROOT / "tools/benchmark.py", *map(str, arguments)],
+        cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -33,6 +36,19 @@ def test_annotations_are_measured_and_removed(tmp_path):
     assert all(r["seconds"] > 0 and r["peak_mb"] > 1 for r in figures["runs"].values())
     assert "| first start |" in result.stdout and figures["machine"] in result.stdout
     assert list((tmp_path / "work").iterdir()) == []
+
+
+@pytest.mark.detectron2
+@pytest.mark.parametrize("name", ["detector_tiny", "plugtrack_tiny"])
+def test_training_of_either_stage_is_measured(tmp_path, name):
+    config = f"configs/TinyVID/{name}.yaml"
+    options = ["--quick", "--json", tmp_path / "out.json", "--images", 3]
+    result = run("training", "--config-file", config, *options, "SOLVER.ACCUMULATE", 3)
+    assert result.returncode == 0, result.stderr
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert (figures["config_file"], figures["images"], figures["size"]) == (config, 3, [64, 96])
+    assert len(figures["seconds"]) == 2 and min(figures["seconds"]) > 0
+    assert figures["peak_mb"] > 1 and f"| {config} |" in result.stdout
 
 
 def test_mistakes_are_one_line(tmp_path):
