@@ -28,7 +28,7 @@ from torch.multiprocessing import ProcessExitedException
 
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.plugin import load_config, load_model
-from d2_plugtrack.training import Trainer, check_datasets, scale_to_processes
+from d2_plugtrack.training import Trainer, check_datasets, check_weights, scale_to_processes
 
 
 @exit_on_user_error  # in a process of its own where there are several GPUs
@@ -57,16 +57,21 @@ def check_processes(cfg: CfgNode, args: argparse.Namespace) -> None:
     if gpus and args.num_gpus > gpus:
         raise UserError(f"--num-gpus {args.num_gpus}: this machine has {gpus}")
     count = args.num_gpus * args.num_machines
+    if args.num_machines > 1 and args.dist_url == "auto":
+        raise UserError("--dist-url: expected with --num-machines, as tcp://FIRST_MACHINE:PORT")
     if gpus and count > 1 and cfg.MODEL.DEVICE == "cpu":
         raise UserError(f"MODEL.DEVICE cpu: {count} processes of a machine with GPUs need cuda")
     if not args.eval_only:
         scale_to_processes(cfg, count)
+        check_weights(cfg, args.resume)
 
 
 @exit_on_user_error
 def run(argv: list[str] | None = None) -> None:
     """The command line."""
-    args = default_argument_parser(__doc__).parse_args(argv)
+    parser = default_argument_parser(__doc__)
+    parser.set_defaults(dist_url="auto")  # a free port: detectron2's is the same for every run
+    args = parser.parse_args(argv)
     cfg = load_config(args.config_file, args.opts)  # a mistake is reported once, not per process
     check_processes(cfg, args)
     try:

@@ -68,7 +68,7 @@ def add_plugtrack_config(cfg: "CfgNode") -> None:
     cfg.MODEL.HRNET = node()
     # timm's name.
     cfg.MODEL.HRNET.NAME = "hrnet_w32"
-    # "FrozenBN" (ImageNet's statistics, kept), "BN" or "SyncBN".
+    # "FrozenBN" (ImageNet's statistics, kept), "BN" or "SyncBN" (torch's: on GPUs only).
     cfg.MODEL.HRNET.NORM = "FrozenBN"
 
     # ---- Pairs of frames (Sec. 6.2, video training) ----------------------------------------

@@ -13,9 +13,10 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
+from detectron2 import modeling as detectron2_modeling
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.modeling import build_model
+from torch import nn
 
 from .build import needs_tracker
 from .config import add_plugtrack_config
@@ -51,9 +52,13 @@ Where the file, one that it is based on, or the pairs name a config of detectron
     cfg = defaults.clone()
     merge_config(cfg, config_file, opts)
     if cfg.ZOO:
-        zoo_file = find_zoo_config(cfg.ZOO)
-        cfg = defaults
-        cfg.merge_from_file(zoo_file)
+        name, cfg = cfg.ZOO, defaults
+        cfg.merge_from_file(find_zoo_config(name))
+        if cfg.MODEL.META_ARCHITECTURE != "GeneralizedRCNN":
+            raise UserError(
+                f"ZOO {name}: expected a two-stage detector (GeneralizedRCNN), "
+                f"found {cfg.MODEL.META_ARCHITECTURE}"
+            )
         merge_config(cfg, config_file, opts)
     register_datasets(strict=cfg.DATASETS.STRICT)
     for name in {*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST, cfg.DATASETS.CLASSES}:
@@ -78,6 +83,21 @@ def find_zoo_config(name: str) -> str:
             "COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml, found none of that name"
         )
     return str(path)
+
+
+def build_model(cfg: CfgNode) -> nn.Module:
+    """detectron2's ``build_model``, untrained.
+
+    Raises:
+        UserError: keys that describe no model, such as a name that is not registered.
+    """
+    try:
+        return detectron2_modeling.build_model(cfg)
+    except UserError:
+        raise
+    except (KeyError, ValueError) as error:
+        reason = error.args[0] if error.args else type(error).__name__
+        raise UserError(f"MODEL: cannot be built from these keys: {reason}") from error
 
 
 def load_model(
@@ -124,4 +144,4 @@ def _register(name: str, entry: DatasetEntry | JsonDataset, strict: bool) -> Non
 
 register_datasets()
 
-__all__ = ["add_plugtrack_config", "load_config", "load_model", "register_datasets"]
+__all__ = ["add_plugtrack_config", "build_model", "load_config", "load_model", "register_datasets"]

@@ -9,11 +9,11 @@ from .prerequisites import require_detectron2
 require_detectron2()
 
 import logging
+import os
 import weakref
 from collections.abc import Callable
 
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model
 from detectron2.evaluation import inference_on_dataset, print_csv_format
@@ -32,9 +32,15 @@ from .data.loaders import (
 )
 from .errors import UserError
 from .evaluation import VIDEvaluator
-from .modeling.checkpoint import load_starting_weights, load_weights, unreadable_weights
+from .modeling.checkpoint import (
+    StrictCheckpointer,
+    load_starting_weights,
+    load_weights,
+    unreadable_weights,
+)
 from .modeling.imagenet_weights import is_imagenet_weights, load_imagenet_weights
 from .modeling.plugtrack_rcnn import PlugTrackRCNN
+from .plugin import build_model
 from .processes import share_buffers
 from .train_step import StepTrainer
 
@@ -75,11 +81,17 @@ class Trainer(DefaultTrainer):
             mixed_precision=cfg.SOLVER.AMP.ENABLED,
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        self.checkpointer = DetectionCheckpointer(
+        self.checkpointer = StrictCheckpointer(
             model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
         )
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.register_hooks(self.build_hooks())
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        model = build_model(cfg)
+        logging.getLogger(__name__).info("Model:\n%s", model)
+        return model
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):
@@ -191,6 +203,8 @@ def scale_to_processes(cfg: CfgNode, num_processes: int) -> CfgNode:
             f"SOLVER.IMS_PER_BATCH {batch}: expected a multiple of "
             f"SOLVER.REFERENCE_WORLD_SIZE {reference}"
         )
+    if num_processes < 1:
+        raise UserError(f"--num-gpus {num_processes}: expected at least 1 (the CPU counts as one)")
     cfg = DefaultTrainer.auto_scale_workers(cfg, num_processes)
     batch, parts = cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.ACCUMULATE
     if parts < 1:
@@ -201,6 +215,14 @@ def scale_to_processes(cfg: CfgNode, num_processes: int) -> CfgNode:
             f"times {parts} (SOLVER.ACCUMULATE)"
         )
     return cfg
+
+
+def check_weights(cfg: CfgNode, resume: bool) -> None:
+    """Refuse, before datasets are read, a MODEL.WEIGHTS to start from that is not there."""
+    path = cfg.MODEL.WEIGHTS.split("?")[0]
+    if resume or not path or "://" in path or os.path.isfile(path):
+        return  # an empty one is for stage one: stage two says so itself
+    raise UserError(f"MODEL.WEIGHTS {path}: no such file")
 
 
 def check_evaluation(cfg: CfgNode) -> None:

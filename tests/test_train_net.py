@@ -367,6 +367,32 @@ MISTAKES = {
         *(TRAIN, [*STAGE_TWO, "--num-gpus=2"], ["SOLVER.ACCUMULATE", "2"]),
         "SOLVER.IMS_PER_BATCH 2: expected a multiple of 2 (processes) times 2 (SOLVER.ACCUMULATE)",
     ),
+    "other classes than the data": (
+        *(TRAIN, STAGE_ONE, ["MODEL.ROI_HEADS.NUM_CLASSES", "5"]),
+        "MODEL.ROI_HEADS.NUM_CLASSES 5: dataset tiny_vid_train_15frames has 8 classes",
+    ),
+    "no such heads": (
+        *(TRAIN, STAGE_ONE, ["MODEL.ROI_HEADS.NAME", "OHEMHeads"]),
+        "MODEL: cannot be built from these keys: No object named 'OHEMHeads'",
+    ),
+    "no processes": (TRAIN, [*STAGE_ONE, "--num-gpus", "0"], [], "--num-gpus 0: expected at"),
+    "machines without an address": (
+        *(TRAIN, [*STAGE_ONE, "--num-machines", "2"], []),
+        "--dist-url: expected with --num-machines",
+    ),
+    "classifier for stage two": (
+        *(TRAIN, STAGE_TWO, ["MODEL.WEIGHTS", "timm://hrnet_w32"]),
+        "timm://hrnet_w32: expected a detector's checkpoint",
+    ),
+    "one-stage zoo config": (
+        *(TRAIN, STAGE_TWO, ["ZOO", "COCO-Detection/retinanet_R_50_FPN_1x.yaml"]),
+        "expected a two-stage detector (GeneralizedRCNN), found RetinaNet",
+    ),
+    "resumed with another architecture": (
+        *(TRAIN, [*STAGE_ONE, "--resume"]),
+        ["OUTPUT_DIR", "{detector_folder}", "MODEL.ROI_BOX_HEAD.FC_DIM", "64"],
+        "keys of another shape, the first is roi_heads.box_head.fc1",
+    ),
     "output is a file": (TRAIN, STAGE_TWO, ["OUTPUT_DIR", "{text}"], "OUTPUT_DIR {text}"),
     "protocol": (
         *(TRAIN, [*STAGE_TWO, "--eval-only"]),
@@ -429,6 +455,7 @@ def files(detector, tracker_weights, tmp_path_factory) -> dict[str, str]:
         "nodata": str(folder / "no_data"),
         "output": str(folder / "output"),
         "detector": str(detector / "model_final.pth"),
+        "detector_folder": str(detector),
         "tracker": tracker_weights[1],
     }
 

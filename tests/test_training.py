@@ -16,7 +16,7 @@ from d2_plugtrack.train_step import StepTrainer
 from d2_plugtrack.training import LogSummary, scale_to_processes
 
 PLUGTRACK, DETECTOR = "plugtrack_tiny.yaml", "detector_tiny.yaml"
-CLOSE = {"rtol": 1e-5, "atol": 1e-6}
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}  # float32 sums in another order, on any number of threads
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ Prints its Table 2 beside ours and ours per class, with two controls, for any co
         MODEL.WEIGHTS demo/plugtrack_tiny.pth
     ablation.py --settings per-frame seq-nms \\
         --config-file configs/ImageNetVID/plugtrack_hrnet_w32.yaml --dataset imagenet_vid_val \\
-        MODEL.WEIGHTS output/imagenet_vid/hrnet_w32_detector/model_final.pth
+        MODEL.WEIGHTS output/ImageNetVID/faster_rcnn_hrnet_w32/model_final.pth
 """
 
 import argparse
@@ -111,7 +111,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         choices=names,
         default=names,
         metavar="NAME",
-        help=f"rows to run, of {' '.join(names)}; all where not given, the others say 'not run'",
+        help=f"rows to run, of {' '.join(names)}; all where not given, the others say 'not run'; "
+        "another option has to follow, before the keys",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables, likewise")

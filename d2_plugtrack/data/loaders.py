@@ -52,13 +52,25 @@ def is_video_dataset(name: str) -> bool:
     return MetadataCatalog.get(name).get("evaluator_type") == "vid"
 
 
+def _check_classes(cfg, name: str) -> None:
+    classes = MetadataCatalog.get(name).get("thing_classes", [])
+    if len(classes) != cfg.MODEL.ROI_HEADS.NUM_CLASSES:
+        raise UserError(
+            f"MODEL.ROI_HEADS.NUM_CLASSES {cfg.MODEL.ROI_HEADS.NUM_CLASSES}: "
+            f"dataset {name} has {len(classes)} classes"
+        )
+
+
 def build_image_train_loader(cfg) -> DataLoader:
     """Frames and stills of ``DATASETS.TRAIN``, for stage one; bad images are skipped.
 
     Raises:
-        UserError: a dataset that is not registered.
+        UserError: a dataset that is not registered, or does not have as many classes as the
+            detector.
     """
     check_registered(cfg.DATASETS.TRAIN)
+    for name in cfg.DATASETS.TRAIN:
+        _check_classes(cfg, name)
     records = get_detection_dataset_dicts(
         cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
@@ -105,12 +117,7 @@ def build_vid_test_loader(cfg, dataset_name: str, batch_size: int = 1) -> DataLo
     check_registered([dataset_name])
     if not is_video_dataset(dataset_name):
         raise UserError(f"dataset {dataset_name}: expected videos (evaluator_type vid)")
-    classes = MetadataCatalog.get(dataset_name).get("thing_classes", [])
-    if len(classes) != cfg.MODEL.ROI_HEADS.NUM_CLASSES:
-        raise UserError(
-            f"MODEL.ROI_HEADS.NUM_CLASSES {cfg.MODEL.ROI_HEADS.NUM_CLASSES}: "
-            f"dataset {dataset_name} has {len(classes)} classes"
-        )
+    _check_classes(cfg, dataset_name)
     records = mark_last_frames(DatasetCatalog.get(dataset_name))
     bad_images = BadImages(cfg.DATASETS.STRICT)
     loader = build_detection_test_loader(

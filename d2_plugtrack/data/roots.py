@@ -38,5 +38,8 @@ def find_imagenet(root: Path, part: str) -> Path:
     found = search_imagenet(root, part)
     if found is None:
         places = ", ".join(map(str, imagenet_folders(root)))
-        raise UserError(f"{places}: expected Data/{part} in one of these folders, found none")
+        raise UserError(
+            f"{places}: expected Data/{part} in one of these folders, found none; "
+            "DETECTRON2_DATASETS names where they are"
+        )
     return found

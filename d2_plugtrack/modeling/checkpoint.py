@@ -11,12 +11,13 @@ require_detectron2()
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
 
 from ..errors import UserError
-from .imagenet_weights import body_keys
+from .imagenet_weights import TIMM, body_keys
 
 
 def load_weights(model: nn.Module, path: str, *, tracker_required: bool) -> None:
@@ -31,6 +32,9 @@ def load_weights(model: nn.Module, path: str, *, tracker_required: bool) -> None
         UserError: no path, no such file, a file that is no checkpoint, or one of another
             architecture; the first of the keys is named.
     """
+
+    if path.startswith(TIMM):
+        raise UserError(f"MODEL.WEIGHTS {path}: expected a detector's checkpoint, as of stage one")
 
     def is_required(key: str) -> bool:
         return tracker_required or not key.startswith("tracker.")
@@ -66,7 +70,7 @@ def _load(
     if "://" not in path and not os.path.isfile(path.split("?")[0]):
         raise UserError(f"MODEL.WEIGHTS {path}: no such file")
     with unreadable_weights(f"MODEL.WEIGHTS {path}"):
-        _StrictCheckpointer(model, is_required, may_differ).load(path)
+        StrictCheckpointer(model, is_required=is_required, may_differ=may_differ).load(path)
 
 
 @contextmanager
@@ -77,20 +81,29 @@ def unreadable_weights(source: str) -> Iterator[None]:
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
     except Exception as error:  # unpickling a stranger's bytes can raise anything
-        reason = " ".join(str(error).split())[:200]
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UserError(f"{source}: not a checkpoint that can be loaded: {reason}") from error
 
 
-class _StrictCheckpointer(DetectionCheckpointer):
-    """Refuses a file without a required key, or with another shape where that may not differ."""
+class StrictCheckpointer(DetectionCheckpointer):
+    """Refuses a file without a required key, or with another shape where that may not differ.
+
+    Args:
+        model, save_dir, checkpointables: as detectron2's.
+        is_required: whether a key must be in a file; every one where not given.
+        may_differ: whether it may have another shape, and is then left as built; none likewise.
+    """
 
     def __init__(
         self,
         model: nn.Module,
-        is_required: Callable[[str], bool],
-        may_differ: Callable[[str], bool],
+        save_dir: str = "",
+        *,
+        is_required: Callable[[str], bool] = lambda key: True,
+        may_differ: Callable[[str], bool] = lambda key: False,
+        **checkpointables: Any,
     ):
-        super().__init__(model)
+        super().__init__(model, save_dir, **checkpointables)
         self.is_required, self.may_differ = is_required, may_differ
 
     def _load_model(self, checkpoint):

@@ -75,6 +75,9 @@ class HardMining:
     def _mine(self, features: dict[str, Tensor], proposals: list[Instances]) -> list[Instances]:
         with _evaluating(self):
             logits = self.class_logits(features, [p.proposal_boxes for p in proposals])
+        # Under autocast older torch (2.9) would go on with the half-precision weights of this
+        # pass, which know no gradient, and not train the head.
+        torch.clear_autocast_cache()
         mined = []
         per_image = logits.split([len(p) for p in proposals])
         for logits_per_image, proposals_per_image in zip(per_image, proposals, strict=True):

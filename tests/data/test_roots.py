@@ -29,5 +29,6 @@ def test_none_has_it_and_the_places_are_listed(tmp_path):
         find_imagenet(tmp_path, "DET")
     assert str(error.value) == (
         f"{tmp_path}/ILSVRC2015, {tmp_path}/ILSVRC2017, {tmp_path}/ILSVRC, {tmp_path}: "
-        "expected Data/DET in one of these folders, found none"
+        "expected Data/DET in one of these folders, found none; "
+        "DETECTRON2_DATASETS names where they are"
     )
