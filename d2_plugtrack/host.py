@@ -18,8 +18,15 @@ from .config_file import merge_config, read_host
 from .core.detector import DetectedFrame, VideoDetector, detect_frames
 from .core.tracker import TrackerHead
 from .data.bad_images import BadImages, read_frame
-from .data.catalog import find_dataset, find_videos, mark_last_frames
+from .data.catalog import (
+    DATASETS,
+    check_order_of_classes,
+    find_dataset,
+    find_videos,
+    mark_last_frames,
+)
 from .data.imagenet_vid import Record
+from .data.roots import data_root
 from .errors import UserError
 from .weights import load_joined
 
@@ -55,6 +62,11 @@ class Host:
                 f"the detector has {self.detector.num_classes} classes: dataset {name} has "
                 f"{len(entry.classes)} classes"
             )
+        for other in self.cfg.DATASETS.TRAIN:
+            if other in DATASETS or (data_root() / other).is_file():
+                check_order_of_classes(
+                    name, entry.class_names, other, find_dataset(other).class_names
+                )
         return mark_last_frames(entry.load_records(strict=self.cfg.DATASETS.STRICT))
 
     def batches(self, records: Sequence[Record], batch_size: int) -> DataLoader:

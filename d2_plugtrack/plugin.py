@@ -23,6 +23,7 @@ from .config import add_plugtrack_config
 from .config_file import merge_config
 from .data.catalog import DATASETS, DatasetEntry, find_dataset
 from .data.json_datasets import JsonDataset, is_json_dataset
+from .data.roots import data_root
 from .errors import UserError
 from .modeling import (  # noqa: F401 (registers)
     hrnet,
@@ -61,9 +62,11 @@ Where the file, one that it is based on, or the pairs name a config of detectron
             )
         merge_config(cfg, config_file, opts)
     register_datasets(strict=cfg.DATASETS.STRICT)
-    for name in {*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST, cfg.DATASETS.CLASSES}:
-        if is_json_dataset(name):
-            _register(name, find_dataset(name), cfg.DATASETS.STRICT)
+    names = {*cfg.DATASETS.TEST, cfg.DATASETS.CLASSES}
+    # who only uses a model need not have what it was trained on
+    names |= {name for name in cfg.DATASETS.TRAIN if (data_root() / name).is_file()}
+    for name in filter(is_json_dataset, names):
+        _register(name, find_dataset(name), cfg.DATASETS.STRICT)
     return cfg
 
 

@@ -191,6 +191,27 @@ def test_an_existing_output_needs_overwrite_and_never_is_the_input(convert, tmp_
     assert in_order(json.loads(output.read_text())) == in_order(coco_vid(0))
 
 
+def test_imagenet_is_not_written_over_its_own_images(convert, tmp_path, capsys):
+    options = ["--list", "mine.txt", "--classes", "vid"]
+    assert convert("imagenet", "imagenet", tmp_path, tmp_path, *options, "--overwrite") == 2
+    assert "is the input; name another folder" in capsys.readouterr().err
+    # the second frame's image is where the first one's would be written
+    taken = tmp_path / "Data/VID/v/000000.JPEG"
+    taken.parent.mkdir(parents=True)
+    for path, grey in ((taken, 0), (tmp_path / "other.jpg", 255)):
+        path.write_bytes(cv2.imencode(".jpg", np.full((8, 8, 3), grey, np.uint8))[1].tobytes())
+    sizes = {"width": 8, "height": 8, "video_id": 1}
+    images = [
+        {"id": 1, "frame_id": 0, "file_name": "other.jpg", **sizes},
+        {"id": 2, "frame_id": 1, "file_name": "Data/VID/v/000000.JPEG", **sizes},
+    ]
+    videos = {"videos": [{"id": 1, "name": "v"}], "images": images, "annotations": []}
+    categories = {"categories": [{"id": 1, "name": "dog"}]}
+    given, before = written(tmp_path / "in.json", {**videos, **categories}), taken.read_bytes()
+    assert convert("coco-vid", "imagenet", given, tmp_path, *options) == 2
+    assert "is an image of the input" in capsys.readouterr().err and taken.read_bytes() == before
+
+
 def test_bad_entries_are_left_out_or_an_error(convert, tmp_path, capsys):
     data = coco_vid(0)
     data["annotations"].append({"id": 4})

@@ -13,6 +13,7 @@ from d2_plugtrack import plugin
 from d2_plugtrack.config_file import read_host
 from d2_plugtrack.data.catalog import DATASETS, find_dataset
 from d2_plugtrack.data.imagenet_classes import VID_CLASSES
+from d2_plugtrack.data.loaders import check_registered
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.errors import UserError
 from d2_plugtrack.host import load_torchvision_config
@@ -264,4 +265,7 @@ def test_the_json_files_of_a_config_are_registered(monkeypatch, tmp_path):
         assert sorted(metadata.thing_classes) == sorted(c["name"] for c in data["categories"])
         assert metadata.evaluator_type == "vid"
     with pytest.raises(UserError, match=r"dataset no\.json: expected a JSON file"):
-        load_config(CONFIG, ["DATASETS.TRAIN", "['no.json']"])
+        load_config(CONFIG, ["DATASETS.TEST", "['no.json']"])
+    load_config(CONFIG, ["DATASETS.TRAIN", "['no.json']"])  # who trains is told, not who looks
+    with pytest.raises(UserError, match=r"dataset no\.json: expected a JSON file"):
+        check_registered(["no.json"])

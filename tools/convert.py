@@ -69,6 +69,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise UserError(f"--output {output}: is the input; name another file")
     if args.target != "imagenet":
         ensure_writable(output, ".json")
+    elif args.source == "imagenet" and args.output.exists() and args.output.samefile(args.input):
+        raise UserError(f"--output {args.output}: is the input; name another folder")
 
 
 def read(args: argparse.Namespace, problems: Problems) -> VideoSet:

@@ -18,7 +18,7 @@ import torch
 
 from d2_plugtrack.build import build_region_sampling
 from d2_plugtrack.data.bad_images import BadImages
-from d2_plugtrack.data.catalog import find_dataset
+from d2_plugtrack.data.catalog import check_order_of_classes, find_dataset
 from d2_plugtrack.data.frame_table import joined
 from d2_plugtrack.data.imagenet_vid import group_by_video
 from d2_plugtrack.data.labeled_frames import PairDrawing, RandomFrames, RandomPairs
@@ -59,7 +59,9 @@ def train_detector(cfg) -> dict[str, torch.Tensor]:
             "have; train it elsewhere and name its weights for the tracker's stage"
         )
     model.to(cfg.MODEL.DEVICE).train()
-    frames = RandomFrames(load_records(cfg), cfg.SEED, BadImages(cfg.DATASETS.STRICT))
+    check_classes(cfg)
+    records = joined(load_datasets(cfg))
+    frames = RandomFrames(records, cfg.SEED, BadImages(cfg.DATASETS.STRICT))
     run(cfg, lambda batch: detector_losses(model, batch), model, frames, "detector")
     return joined_state(model, None)
 
@@ -72,8 +74,8 @@ def train_tracker(cfg) -> dict[str, torch.Tensor]:
     host = open_torchvision(cfg, tracker_required=False)
     keys = cfg.INPUT.PAIR
     drawing = PairDrawing(keys.MIN_GAP, keys.MAX_GAP, keys.REVERSE_PROB)
-    videos, bad_images = group_by_video(load_records(cfg)), BadImages(cfg.DATASETS.STRICT)
-    pairs = RandomPairs(videos, drawing, cfg.SEED, bad_images)
+    videos = [video for records in load_datasets(cfg) for video in group_by_video(records)]
+    pairs = RandomPairs(videos, drawing, cfg.SEED, BadImages(cfg.DATASETS.STRICT))
     sampling = build_region_sampling(cfg)
     tracker = host.tracker.train()
     run(
@@ -86,12 +88,25 @@ def train_tracker(cfg) -> dict[str, torch.Tensor]:
     return joined_state(host.detector.model, tracker)
 
 
-def load_records(cfg) -> Sequence[dict]:
-    """Every record of ``DATASETS.TRAIN``, one dataset after the other."""
+def check_classes(cfg) -> None:
+    """Refuse datasets of other classes than the detector's, as far as names and numbers tell."""
+    names = {name: find_dataset(name).class_names for name in cfg.DATASETS.TRAIN}
+    for name, classes in names.items():
+        if len(classes) != cfg.MODEL.NUM_CLASSES:
+            raise UserError(
+                f"MODEL.NUM_CLASSES {cfg.MODEL.NUM_CLASSES}: dataset {name} has {len(classes)} "
+                "classes"
+            )
+        for other, other_classes in names.items():
+            check_order_of_classes(name, classes, other, other_classes)
+
+
+def load_datasets(cfg) -> list[Sequence[dict]]:
+    """The records of each of ``DATASETS.TRAIN``."""
     if not cfg.DATASETS.TRAIN:
         raise UserError("DATASETS.TRAIN is empty: expected names of datasets")
     entries = [find_dataset(name) for name in cfg.DATASETS.TRAIN]
-    return joined([entry.load_records(strict=cfg.DATASETS.STRICT) for entry in entries])
+    return [entry.load_records(strict=cfg.DATASETS.STRICT) for entry in entries]
 
 
 def run(cfg, compute_losses, trained: torch.nn.Module, dataset, stage: str) -> None:

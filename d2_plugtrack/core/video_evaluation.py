@@ -85,7 +85,7 @@ def mean_average_precision(
     """mAP at IoU 0.5 of the detections against the records' annotations, in percent.
 
     Args:
-        records: ground truth, a frame each, as from ``data.imagenet_vid``.
+        records: ground truth, a frame each, as from ``data.imagenet_vid``; crowds are left out.
         detections: of exactly these frames.
         class_names: in the order of the labels.
         protocol: of ``vid_metrics``.
@@ -114,6 +114,6 @@ def mean_average_precision(
 
 
 def _ground_truth(record: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    annotations = record["annotations"]
+    annotations = [a for a in record["annotations"] if not a.get("iscrowd")]
     boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
     return boxes, np.array([a["category_id"] for a in annotations], dtype=np.int64)

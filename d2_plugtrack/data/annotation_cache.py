@@ -82,9 +82,10 @@ def imagenet_sources(
         has_videos: the list names folders below VID, otherwise images below DET.
     """
     kind = "VID" if has_videos else "DET"
-    names = (line.split() for line in _content(list_file).decode(errors="replace").splitlines())
-    paths = dict.fromkeys(fields[0] for fields in names if fields)
-    folders = dict.fromkeys(p if has_videos else p.rpartition("/")[0] for p in paths)
+    text = _content(list_file).decode("utf-8-sig", errors="replace")
+    rows = filter(None, (line.split() for line in text.splitlines()))
+    # two fields are the path of a frame or an image and a number, four begin with a video's path
+    folders = dict.fromkeys(r[0].rpartition("/")[0] if len(r) == 2 else r[0] for r in rows)
     return Sources(
         f"{reader} {root} {kind} {json.dumps(list(classes.items()))}",
         lists=[list_file],

@@ -75,7 +75,8 @@ class DatasetEntry(NamedTuple):
     def _find_root(self) -> Path:
         if self.folder:
             return data_root() / self.folder
-        return find_imagenet(data_root(), "VID" if self.has_videos else "DET")
+        split = "train" if "_train_" in self.list_name else "val"
+        return find_imagenet(data_root(), f"{'VID' if self.has_videos else 'DET'}/{split}")
 
     def _find_list(self, root: Path) -> Path:
         """In ImageSets of its own folder; ImageNet's lists may lie beside the other year's data."""
@@ -145,8 +146,28 @@ def find_videos(name: str) -> DatasetEntry | JsonDataset:
     return entry
 
 
+def check_order_of_classes(
+    name: str, classes: Sequence[str], other: str, other_classes: Sequence[str]
+) -> None:
+    """Refuse two datasets of the same classes in another order: labels would mean something else.
+
+    Raises:
+        UserError: naming both and the first class that differs.
+    """
+    if sorted(classes) == sorted(other_classes) and list(classes) != list(other_classes):
+        pairs = zip(classes, other_classes, strict=True)
+        number, (one, two) = next((i, p) for i, p in enumerate(pairs) if p[0] != p[1])
+        raise UserError(
+            f"datasets {name} and {other}: expected their classes in the same order, found class "
+            f"{number} to be {one} and {two}; ids of categories decide"
+        )
+
+
 def mark_last_frames(records: Sequence[Record]) -> Sequence[Record]:
-    """The records with ``last``: whether the frame is its video's last one in the dataset."""
+    """The records with ``last``: whether the frame is its video's last one in the dataset.
+
+    Video after video, each in order: a list has to be so already, a :class:`FrameTable` need not.
+    """
     if isinstance(records, FrameTable):
         return records.mark_last()
     followers = [*(r["video_id"] for r in records), None][1:]

@@ -4,7 +4,9 @@ N records, G objects of all of them; boxes are xyxy in pixels, in float32 where 
 """
 
 from array import array
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +19,8 @@ BBOX_MODE = 0  # detectron2's BoxMode.XYXY_ABS
 _OF_VIDEOS = ("video_id", "frame_index", "video_length")
 
 
-class Store(NamedTuple):
+@dataclass(frozen=True)
+class Store:
     """``arrays``: of records ``height``, ``width``, ``video`` (-1 a still's), ``frame_index``,
     ``video_length`` (N,) and ``object_ends`` (N + 1,); of objects ``box`` (G, 4), ``category``,
     ``iscrowd``, ``track``, ``has_track`` (G,).
@@ -27,6 +30,12 @@ class Store(NamedTuple):
     image_ids: PackedNames
     video_ids: list[VideoId]
     arrays: Arrays
+
+    @cached_property
+    def object_counts(self) -> np.ndarray:
+        """(N + 1,) how many objects there are before each record, and in all; without crowds."""
+        before = np.concatenate([[0], np.cumsum(self.arrays["iscrowd"] == 0)])
+        return before[self.arrays["object_ends"]]
 
     def record(self, row: int) -> Record:
         """As it went in."""

@@ -89,9 +89,9 @@ class FrameTable(Sequence):
 
     @property
     def has_objects(self) -> np.ndarray:
-        """(N,) whether each record has annotations, without building any."""
-        ends = self._store.arrays["object_ends"]
-        return ends[self._rows + 1] > ends[self._rows]
+        """(N,) whether each record has annotations, crowds apart, without building any."""
+        counts = self._store.object_counts
+        return counts[self._rows + 1] > counts[self._rows]
 
     @property
     def has_videos(self) -> bool:
@@ -113,11 +113,16 @@ class FrameTable(Sequence):
         return self._store.arrays["video"][self._rows]
 
     def mark_last(self) -> "FrameTable":
-        """A view whose records have ``last``: whether the next record is not of the same video."""
-        videos = self._videos
+        """The frames video after video, each in order, as a view whose records have ``last``.
+
+        Raises:
+            ValueError: a record is a still.
+        """
+        frames = self.videos().frames
+        videos = frames._videos
         last = np.ones(len(videos), dtype=bool)
         last[:-1] = videos[1:] != videos[:-1]
-        return FrameTable(self._store, self._rows, last)
+        return FrameTable(self._store, frames._rows, last)
 
     def videos(self) -> "VideoTable":
         """The videos in order of first appearance, each with its frames by ``frame_index``.
@@ -143,7 +148,7 @@ class VideoTable(Sequence):
     """
 
     def __init__(self, frames: FrameTable, spans: np.ndarray):
-        self._frames, self._spans = frames, spans
+        self.frames, self._spans = frames, spans
 
     def __len__(self) -> int:
         return len(self._spans)
@@ -152,7 +157,7 @@ class VideoTable(Sequence):
         if isinstance(index, slice):
             return self.select(index)
         start, end = self._spans[index].tolist()
-        frames = self._frames[start:end]
+        frames = self.frames[start:end]
         return {"video_id": frames[:1].video_ids[0], "frames": frames}
 
     def select(self, indices: slice | Sequence[int] | np.ndarray) -> "VideoTable":
@@ -160,7 +165,7 @@ class VideoTable(Sequence):
         if not isinstance(indices, slice):
             indices = np.asarray(indices)
             indices = indices if indices.size else indices.astype(np.int64)
-        return VideoTable(self._frames, self._spans[indices])
+        return VideoTable(self.frames, self._spans[indices])
 
 
 def joined(parts: Sequence[Sequence[Record]]) -> Sequence[Record]:
@@ -188,14 +193,21 @@ def video_ids(records: Sequence[Record]) -> list[VideoId]:
 
 
 def has_objects(records: Sequence[Record]) -> np.ndarray:
-    """(N,) whether each record has annotations: of a :class:`FrameTable` without building any."""
+    """(N,) whether each record has annotations that are no crowd.
+
+    Of a :class:`FrameTable` without building any.
+    """
     if isinstance(records, FrameTable):
         return records.has_objects
-    return np.array([bool(r["annotations"]) for r in records], dtype=bool)
+    return np.array([_has_object(r) for r in records], dtype=bool)
 
 
 def with_objects(records: Sequence[Record]) -> Sequence[Record]:
-    """The records that have annotations: of a :class:`FrameTable` a view."""
+    """The records that have annotations that are no crowd: of a :class:`FrameTable` a view."""
     if isinstance(records, FrameTable):
         return records.select(np.flatnonzero(records.has_objects))
-    return [r for r in records if r["annotations"]]
+    return [r for r in records if _has_object(r)]
+
+
+def _has_object(record: Record) -> bool:
+    return any(not a.get("iscrowd") for a in record["annotations"])

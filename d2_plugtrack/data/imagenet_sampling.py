@@ -58,14 +58,14 @@ def make_lists(
         output: the folder for the lists, made where absent; where None, each goes to the
             ``ImageSets`` beside its data, where the datasets look for it.
         seed: of the draw of stills.
-        overwrite: replace lists that are there.
+        overwrite: replace lists that are there; otherwise they stay, and only others are made.
 
     Returns:
         The files with their numbers of rows, and what was bad and left out: videos without
         frames, malformed annotation files, annotations without an image.
 
     Raises:
-        UserError: nothing unpacked, nothing to list, or a list that is there already.
+        UserError: nothing unpacked, nothing to list, or all lists are there already.
     """
     problems = Problems(strict=False)
     parts = {
@@ -76,16 +76,24 @@ def make_lists(
     bases = {part: search_imagenet(root, part) for part in parts}
     if not any(bases.values()):
         find_imagenet(root, "VID")  # says where it was looked for
-    work = []
+    work, there = [], []
     for part, (names, make_rows) in parts.items():
         if base := bases[part]:
-            paths = [_new_file((output or base / "ImageSets") / n, overwrite) for n in names]
-            work.append((paths, make_rows, base))
+            paths = [_writable((output or base / "ImageSets") / name) for name in names]
+            if overwrite or not all(path.exists() for path in paths):
+                work.append((paths, make_rows, base))
+            else:
+                there += paths
+    if not work:
+        raise UserError(
+            f"{there[0]}: is there already, as are all others; --overwrite replaces them"
+        )
     written = {}
     for paths, make_rows, base in work:
         for path, rows in zip(paths, make_rows(base), strict=True):
-            _write(path, rows, base)
-            written[path] = len(rows)
+            if overwrite or not path.exists():
+                _write(path, rows, base)
+                written[path] = len(rows)
     return written, problems
 
 
@@ -205,13 +213,10 @@ def _folders(path: Path) -> list[str]:
         raise UserError(f"{path}: expected a folder, found {error.strerror}") from None
 
 
-def _new_file(path: Path, overwrite: bool) -> Path:
+def _writable(path: Path) -> Path:
     with os_errors_name(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    ensure_writable(path)
-    if path.exists() and not overwrite:
-        raise UserError(f"{path}: is there already; --overwrite replaces it")
-    return path
+    return ensure_writable(path)
 
 
 def _write(path: Path, rows: list[str], source: Path) -> None:

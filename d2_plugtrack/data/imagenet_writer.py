@@ -47,6 +47,7 @@ def write_imagenet_vid(
     """
     names = {name: key for key, name in classes.items()}
     rows, first = [], 1
+    taken = {os.path.realpath(record["file_name"]) for record in videos.records}
     by_id = videos_of(videos.records)
     folders = _folders([videos.name_of(video) for video in by_id])
     with os_errors_name(root):
@@ -59,7 +60,11 @@ def write_imagenet_vid(
             number = 0
             for frame in frames:
                 with noted(problems):
-                    _write_image(frame["file_name"], _made(root, "Data", folder, number, "JPEG"))
+                    target = _made(root, "Data", folder, number, "JPEG")
+                    source = os.path.realpath(frame["file_name"])
+                    if os.path.realpath(target) in taken - {source}:
+                        raise UserError(f"{target}: is an image of the input; name another output")
+                    _write_image(frame["file_name"], target)
                     objects = _objects(frame, videos.class_names, names, problems)
                     tree = _tree(folder, number, frame, objects)
                     ET.indent(tree)

@@ -62,12 +62,18 @@ def read_annotation(
     except _Bad as bad:
         problems.report(bad.kind, f"{path}, line {_find_line(path, 'size', 1)}: {bad}")
         return None
-    annotations = []
+    annotations: list[Annotation] = []
     for position, element in enumerate(root.iterfind("object"), start=1):
         try:
             category = _read_category(element, class_ids, other_names)
             if category is not None:
-                annotations.append(_read_object(element, category, (width, height), tracks))
+                found = _read_object(element, category, (width, height), tracks)
+                if tracks and any(found["track_id"] == a["track_id"] for a in annotations):
+                    raise _Bad(
+                        "repeated objects",
+                        f"expected each trackid once, found {found['track_id']} again",
+                    )
+                annotations.append(found)
         except _Bad as bad:
             line = _find_line(path, "object", position)
             problems.report(bad.kind, f"{path}, line {line}, object {position}: {bad}")

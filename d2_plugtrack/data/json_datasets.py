@@ -88,7 +88,7 @@ class JsonDataset:
         # The file's name is in every record's file_name, the dataset's in its video_id.
         sources = Sources(f"json {self.name} {self.path}", files=[self.path])
         table = load_cached(self.name, sources, self._parse, problems, self._cache)
-        table = _with_images(table, problems)
+        table = _with_images(table, self.path, problems)
         if not table:
             found = problems.summary().replace("\n", "; ") or "none"
             raise UserError(f"{self.path}: expected frames of videos, found {found}")
@@ -120,12 +120,13 @@ def _reader(path: StrPath, data: Entry) -> Callable[..., VideoSet]:
     )
 
 
-def _with_images(table: FrameTable, problems: Problems) -> FrameTable:
-    """Without the frames whose image is not there."""
+def _with_images(table: FrameTable, path: StrPath, problems: Problems) -> FrameTable:
+    """Without the frames whose image is not there; ``path`` is the file that names them."""
     there = np.ones(len(table), dtype=bool)
     for index, file_name in enumerate(table.file_names()):
         if not os.path.isfile(file_name):
-            problems.report("missing images", f"{file_name}: expected an image, found none")
+            message = f"{path}: {file_name}: expected an image, found none"
+            problems.report("missing images", message)
             there[index] = False
     return table if there.all() else table.select(there)
 

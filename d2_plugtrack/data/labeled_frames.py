@@ -20,7 +20,7 @@ from ..errors import UserError
 from .bad_images import BadImage, BadImages, read_whole_frame
 from .frame_table import VideoTable, has_objects, with_objects
 
-MAX_DRAWS = 100  # of a pair whose first frame has an object
+MAX_DRAWS = 10  # of a pair whose first frame has an object, before all such pairs are looked at
 MAX_BAD_IMAGES = 1000  # one after another, before training gives up
 
 Rng = np.random.Generator | np.random.RandomState
@@ -55,12 +55,29 @@ class PairDrawing:
         return pair[::-1] if rng.uniform() < self.reverse_prob else pair
 
     def draw_with_objects(self, frames: Sequence[Record], rng: Rng) -> tuple[int, int] | None:
-        """A pair whose ``prev`` has objects; None where ``MAX_DRAWS`` draws gave none."""
+        """A pair as of :meth:`draw` among those whose ``prev`` has objects; None without any."""
+        objects = has_objects(frames)
         for _ in range(MAX_DRAWS):
             prev, curr = self.draw(len(frames), rng)
-            if frames[prev]["annotations"]:
+            if objects[prev]:
                 return prev, curr
-        return None
+        pairs, weights = self._all_pairs(len(frames))
+        weights = weights * objects[pairs[:, 0]]
+        if not weights.any():
+            return None
+        prev, curr = pairs[rng.choice(len(pairs), p=weights / weights.sum())].tolist()
+        return prev, curr
+
+    def _all_pairs(self, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """Every pair that :meth:`draw` may give, (P, 2), and how likely it is, (P,)."""
+        pairs, weights = [], []
+        for gap in range(self.min_gap, self.max_gap + 1):
+            gap = min(gap, num_frames - 1)
+            forward = np.arange(num_frames - gap)[:, None] + [0, gap]
+            pairs += [forward, forward[:, ::-1]]
+            for share in (1 - self.reverse_prob, self.reverse_prob):
+                weights.append(np.full(len(forward), share / len(forward)))
+        return np.concatenate(pairs), np.concatenate(weights)
 
     def can_draw_with_objects(self, frames: Sequence[Record]) -> bool:
         """Whether a frame that has objects can come first at all."""

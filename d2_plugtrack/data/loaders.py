@@ -8,7 +8,7 @@ from ..prerequisites import require_detectron2
 
 require_detectron2()
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from detectron2.data import (
     DatasetCatalog,
@@ -19,14 +19,15 @@ from detectron2.data import (
     get_detection_dataset_dicts,
 )
 from detectron2.utils import comm
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from ..errors import UserError
 from .bad_images import BadImages, SkipBadImages
-from .catalog import mark_last_frames
-from .frame_table import has_videos, joined, video_ids
+from .catalog import check_order_of_classes, find_dataset, mark_last_frames
+from .frame_table import has_objects, has_videos, video_ids
 from .image_mapper import FrameMapper, ImageMapper
 from .imagenet_vid import group_by_video
+from .json_datasets import is_json_dataset
 from .pair_mapper import PairMapper
 from .samplers import VideoSampler
 
@@ -41,6 +42,8 @@ def check_registered(names: Iterable[str]) -> None:
     """
     for name in names:
         if name not in DatasetCatalog:
+            if is_json_dataset(name):
+                find_dataset(name)  # says that there is no such file
             known = [n for n in DatasetCatalog.list() if is_video_dataset(n)]
             raise UserError(
                 f"dataset {name}: not registered; the video datasets are {', '.join(known)}"
@@ -53,7 +56,11 @@ def is_video_dataset(name: str) -> bool:
 
 
 def _check_classes(cfg, name: str) -> None:
+    """Refuse a dataset of other classes than the detector's, as far as names and numbers tell."""
     classes = MetadataCatalog.get(name).get("thing_classes", [])
+    for other in cfg.DATASETS.TRAIN:
+        if other in DatasetCatalog:
+            check_order_of_classes(name, classes, other, MetadataCatalog.get(other).thing_classes)
     if len(classes) != cfg.MODEL.ROI_HEADS.NUM_CLASSES:
         raise UserError(
             f"MODEL.ROI_HEADS.NUM_CLASSES {cfg.MODEL.ROI_HEADS.NUM_CLASSES}: "
@@ -71,6 +78,8 @@ def build_image_train_loader(cfg) -> DataLoader:
     check_registered(cfg.DATASETS.TRAIN)
     for name in cfg.DATASETS.TRAIN:
         _check_classes(cfg, name)
+    if not any(has_objects(DatasetCatalog.get(name)).any() for name in cfg.DATASETS.TRAIN):
+        raise UserError(f"DATASETS.TRAIN {list(cfg.DATASETS.TRAIN)}: no frame has an object in it")
     records = get_detection_dataset_dicts(
         cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
@@ -86,17 +95,17 @@ def build_pair_train_loader(cfg) -> DataLoader:
         UserError: a dataset that is not registered, holds stills, or has no objects.
     """
     check_registered(cfg.DATASETS.TRAIN)
-    records = joined([DatasetCatalog.get(name) for name in cfg.DATASETS.TRAIN])
-    if not has_videos(records):
+    parts = [DatasetCatalog.get(name) for name in cfg.DATASETS.TRAIN]
+    if not all(map(has_videos, parts)):
         raise UserError(f"DATASETS.TRAIN {list(cfg.DATASETS.TRAIN)}: pairs need videos, not stills")
     mapper = PairMapper(cfg)
-    videos = mapper.drawing.usable(group_by_video(records))
-    if not videos:
+    videos = ConcatDataset([mapper.drawing.usable(group_by_video(part)) for part in parts])
+    if not len(videos):
         raise UserError(f"DATASETS.TRAIN {list(cfg.DATASETS.TRAIN)}: no video has an object in it")
     return _build_train_loader(cfg, mapper, videos, PAIR_ATTEMPTS)
 
 
-def _build_train_loader(cfg, mapper, dataset: Sequence[dict], attempts: int) -> DataLoader:
+def _build_train_loader(cfg, mapper, dataset: list[dict] | Dataset, attempts: int) -> DataLoader:
     bad_images = BadImages(cfg.DATASETS.STRICT)
     loader = build_detection_train_loader(
         cfg, mapper=SkipBadImages(mapper, bad_images, attempts), dataset=dataset

@@ -190,6 +190,13 @@ def test_frames_without_objects_count():
     assert mean_average_precision(records, detections, NAMES, "fgfa")["mAP"] == pytest.approx(50)
 
 
+def test_crowds_are_no_objects():
+    one = record("a", 0, [(0, BIG), (0, FAR)])
+    one["annotations"][1]["iscrowd"] = 1
+    detections = {("a", 0): found((BIG, 0.9, 0))}
+    assert mean_average_precision([one], detections, NAMES, "fgfa")["mAP"] == pytest.approx(100)
+
+
 def test_nothing_to_find_has_no_mean():
     result = mean_average_precision([record("a", 0, [])], {("a", 0): found()}, NAMES, "fgfa")
     assert math.isnan(result["mAP"]) and all(math.isnan(ap) for ap in result["AP"].values())

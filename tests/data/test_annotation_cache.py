@@ -141,6 +141,30 @@ def test_any_change_means_parsing_anew_once(load, root, change):
     assert len(list(load.folder.iterdir())) == 1  # the old one is gone
 
 
+LISTS = {
+    "byte order mark": "\ufeffval/b 1 0 1\nval/a 2 0 3\n",
+    "carriage returns": "\r\nval/b 1 0 1\r\nval/a 2 0 3\r\n",
+    "frames": "val/b 1 0 1\nval/a 1 0 3\nval/a 1 1 3\n",
+    "frames without lengths": "val/b/000000 1\nval/a/000000 2\n",
+}
+
+
+@pytest.mark.parametrize("rows", LISTS.values(), ids=LISTS)
+def test_every_folder_that_a_list_names_is_looked_at(root, rows):
+    (root / "videos.txt").write_text(rows, encoding="utf-8")
+
+    def fingerprint(reader="any") -> str:
+        sources = imagenet_sources(reader, root, root / "videos.txt", CLASSES, has_videos=True)
+        return sources.fingerprint()
+
+    seen = {fingerprint(), fingerprint()}
+    for change in (edit_xml, touch_xml, add_image):
+        change(root)
+        seen |= {fingerprint()}
+    assert len(seen) == 4
+    assert fingerprint("other names") not in seen
+
+
 def test_an_image_that_is_gone_is_an_error_with_a_cache_as_without(load, root):
     load()
     (root / "Data/VID/val/a/000001.JPEG").unlink()

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from d2_plugtrack.data.catalog import DATASETS, find_dataset, find_videos, mark_last_frames
+from d2_plugtrack.data.catalog import (
+    DATASETS,
+    check_order_of_classes,
+    find_dataset,
+    find_videos,
+    mark_last_frames,
+)
 from d2_plugtrack.data.imagenet_classes import DET_IDS, VID_CLASSES
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.errors import UserError
@@ -68,7 +74,7 @@ def test_absent_or_empty_data_is_named(monkeypatch, tmp_path, made):
         (root / folder).mkdir(parents=True)
     monkeypatch.setenv("DETECTRON2_DATASETS", str(root))
     for name in DATASETS:
-        expected = f"{root}/ILSVRC2015, .*: expected Data/{'DET' if 'det' in name else 'VID'} in"
+        expected = f"{root}/ILSVRC2015, .*: expected Data/{'DET' if 'det' in name else 'VID'}/"
         if name.startswith("tiny"):
             expected = f"{root}/tiny_vid.*: expected"
         with pytest.raises(UserError, match=expected):
@@ -81,7 +87,8 @@ def test_a_missing_list_is_said_with_the_command_that_makes_it(monkeypatch, tmp_
     root = tmp_path / (entry.folder or "ILSVRC2017")
     kind = "VID" if entry.has_videos else "DET"
     for side in ("Data", "Annotations"):
-        (root / side / kind).mkdir(parents=True)
+        for split in ("train", "val"):
+            (root / side / kind / split).mkdir(parents=True)
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     command = f"datasets/prepare_{'tiny' if entry.folder else 'imagenet'}_vid.py"
     expected = f"{root}/ImageSets/{entry.list_name}: expected a list.*`python {command}` makes it"
@@ -171,6 +178,13 @@ def test_last_flags():
     assert [m["n"] for m in marked] == list(range(6))
     assert "last" not in frames[0]
     assert mark_last_frames([]) == []
+
+
+def test_the_same_classes_in_another_order_are_refused():
+    check_order_of_classes("a", ["x", "y"], "b", ["x", "y"])
+    check_order_of_classes("a", ["x", "y"], "b", ["x", "z"])  # others are somebody's own affair
+    with pytest.raises(UserError, match="a and b: .* class 0 to be x and y"):
+        check_order_of_classes("a", ["x", "y"], "b", ["y", "x"])
 
 
 # ---- files and the cache -------------------------------------------------------------------------

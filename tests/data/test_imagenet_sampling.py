@@ -112,10 +112,15 @@ def test_nothing_to_list_is_an_error(tmp_path, files, fails):
 
 def test_lists_that_are_there_are_kept_unless_told_otherwise(unpacked, files, fails):
     path = files.write(unpacked / "ILSVRC/ImageSets" / STILL_LIST, "mine\n")
-    with fails(str(path), "is there already", "--overwrite"):
+    others = [unpacked / "ILSVRC2015/ImageSets" / name for name in VIDEO_LISTS]
+    written, _ = make_lists(unpacked, None, seed=0, overwrite=False)
+    assert list(written) == others and all(other.is_file() for other in others)
+    others[1].unlink()
+    written, _ = make_lists(unpacked, None, seed=0, overwrite=False)
+    assert list(written) == others[1:2]
+    with fails(str(others[0]), "is there already", "--overwrite"):
         make_lists(unpacked, None, seed=0, overwrite=False)
     assert path.read_text() == "mine\n"
-    assert not (unpacked / "ILSVRC2015/ImageSets" / VIDEO_LISTS[0]).exists()
     make_lists(unpacked, None, seed=0, overwrite=True)
     assert path.read_text().startswith("train/ILSVRC2013_train")
 

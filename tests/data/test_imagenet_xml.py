@@ -42,8 +42,18 @@ def test_read_annotation_with_and_without_tracks(annotation_file, files):
 
 def test_boxes_partly_beyond_the_image_are_left_as_they_are(annotation_file, files):
     boxes = [(-3, 0, 64.5, 50), (63.5, 47.5, 90, 90), (-9, -9, 0.5, 0.5)]
-    path = annotation_file(*(files.xml_object(box=box) for box in boxes))
+    path = annotation_file(*(files.xml_object(box=b, track=i) for i, b in enumerate(boxes)))
     assert [tuple(a["bbox"]) for a in read_annotation(path, IDS)["annotations"]] == boxes
+
+
+def test_an_object_twice_in_a_frame(annotation_file, files, fails):
+    path = annotation_file(*(files.xml_object(box=(1, 2, 3, y), track=7) for y in (4, 5)))
+    with fails(str(path), "line 5, object 2", "each trackid once", "7"):
+        read_annotation(path, IDS)
+    problems = Problems(strict=False)
+    found = read_annotation(path, IDS, problems=problems)
+    assert [a["bbox"][3] for a in found["annotations"]] == [4]
+    assert problems.counts == {"repeated objects": 1}
 
 
 def test_objects_of_other_names_are_not_checked(annotation_file, files):

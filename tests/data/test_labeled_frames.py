@@ -96,7 +96,7 @@ def test_gap_range_that_cannot_be_is_refused(gaps):
 
 def bare_frames(with_objects: str) -> list[dict]:
     """One frame a character; those that are ``x`` have an object."""
-    return [{"annotations": ["object"] if c == "x" else []} for c in with_objects]
+    return [{"annotations": [{"iscrowd": 0}] if c == "x" else []} for c in with_objects]
 
 
 def starts(with_objects: str, times: int = 300, **keys) -> set[int | None]:
@@ -122,6 +122,17 @@ def test_pairs_with_objects_are_drawn_as_the_others():
     frames, rng, other = bare_frames("x" * 12), np.random.default_rng(3), np.random.default_rng(3)
     for _ in range(50):
         assert drawing().draw_with_objects(frames, rng) == drawing().draw(12, other)
+
+
+def test_one_frame_with_objects_among_thousands_is_found_at_both_ends_of_every_gap():
+    frames, how = bare_frames("." * 999 + "x" + "." * 2000), drawing()
+    rng = np.random.default_rng(0)
+    pairs = [how.draw_with_objects(frames, rng) for _ in range(400)]
+    assert {prev for prev, _ in pairs} == {999}
+    gaps = Counter(curr - prev for prev, curr in pairs)
+    expected = {s * g for g in range(how.min_gap, how.max_gap + 1) for s in (-1, 1)}
+    assert set(gaps) == expected
+    assert max(gaps.values()) < 3 * 400 / len(expected)  # about equally often
 
 
 def test_a_video_with_objects_only_where_no_pair_begins_gives_none():

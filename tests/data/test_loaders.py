@@ -171,6 +171,27 @@ def test_no_objects_at_all_are_refused(cfg, register, records, emptied):
         build_pair_train_loader(cfg)
 
 
+@pytest.mark.parametrize("build", [build_image_train_loader, build_pair_train_loader])
+def test_images_without_any_object_are_refused(cfg, register, records, build):
+    cfg.DATASETS.TRAIN = (register("t_bare", [{**r, "annotations": []} for r in records]),)
+    with pytest.raises(UserError, match="t_bare.*no (frame|video) has an object"):
+        build(cfg)
+
+
+def test_classes_of_training_sets_are_compared(cfg, register, records):
+    names = register("t_one", records), register("t_two", records)
+    cfg.DATASETS.TRAIN = names
+    build_image_train_loader(cfg)
+    MetadataCatalog.pop("t_two")
+    MetadataCatalog.get("t_two").set(thing_classes=["y", "x"], evaluator_type="vid")
+    for build in (build_image_train_loader, lambda cfg: build_vid_test_loader(cfg, "t_two")):
+        with pytest.raises(UserError, match="same order"):
+            build(cfg)
+    cfg.DATASETS.TRAIN, cfg.MODEL.ROI_HEADS.NUM_CLASSES = names[:1], 3
+    with pytest.raises(UserError, match="NUM_CLASSES 3: dataset t_one has 2"):
+        build_image_train_loader(cfg)
+
+
 def test_unknown_training_set_is_refused(cfg):
     cfg.DATASETS.TRAIN = ("no_such_set",)
     with pytest.raises(UserError, match="no_such_set.*not registered"):
