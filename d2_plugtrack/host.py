@@ -25,8 +25,8 @@ from .data.catalog import (
     find_videos,
     mark_last_frames,
 )
-from .data.imagenet_vid import Record
-from .data.roots import data_root
+from .data.imagenet.records import Record
+from .data.imagenet.roots import data_root
 from .errors import UserError
 from .weights import load_joined
 

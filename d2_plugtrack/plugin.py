@@ -22,8 +22,8 @@ from .build import needs_tracker
 from .config import add_plugtrack_config
 from .config_file import merge_config
 from .data.catalog import DATASETS, DatasetEntry, find_dataset
-from .data.json_datasets import JsonDataset, is_json_dataset
-from .data.roots import data_root
+from .data.imagenet.roots import data_root
+from .data.video_json.datasets import JsonDataset, is_json_dataset
 from .errors import UserError
 from .modeling import (  # noqa: F401 (registers)
     hrnet,

@@ -10,8 +10,8 @@ Lists are made of whatever is there: VID's training and validation videos, DET's
 import argparse
 from pathlib import Path
 
-from d2_plugtrack.data.imagenet_sampling import make_lists
-from d2_plugtrack.data.roots import data_root
+from d2_plugtrack.data.imagenet.roots import data_root
+from d2_plugtrack.data.imagenet.sampling import make_lists
 from d2_plugtrack.errors import exit_on_user_error
 
 

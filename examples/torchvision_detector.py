@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from d2_plugtrack.build import build_region_sampling, build_tracker
 from d2_plugtrack.core.detector import check
-from d2_plugtrack.data.imagenet_vid import group_by_video, load_sampled_videos
+from d2_plugtrack.data.imagenet.records import group_by_video, load_sampled_videos
 from d2_plugtrack.data.labeled_frames import PairDrawing, RandomPairs
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.errors import exit_on_user_error

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from d2_plugtrack.data.coco_vid import read_coco_vid
-from d2_plugtrack.data.imagenet_vid import load_vid_videos
+from d2_plugtrack.data.imagenet.records import load_vid_videos
 from d2_plugtrack.data.problems import Problems
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
+from d2_plugtrack.data.video_json.coco_vid import read_coco_vid
 from tests.data.video_sets import coco_vid, in_order, write_images, youtube_vis
 
 ROOT = Path(__file__).resolve().parents[1]

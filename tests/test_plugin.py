@@ -12,7 +12,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_mod
 from d2_plugtrack import plugin
 from d2_plugtrack.config_file import read_host
 from d2_plugtrack.data.catalog import DATASETS, find_dataset
-from d2_plugtrack.data.imagenet_classes import VID_CLASSES
+from d2_plugtrack.data.imagenet.classes import VID_CLASSES
 from d2_plugtrack.data.loaders import check_registered
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.errors import UserError

@@ -18,7 +18,7 @@ from detectron2.modeling import build_model
 
 from d2_plugtrack.ablation import ABLATION_ROWS
 from d2_plugtrack.core.boxes import aligned_iou
-from d2_plugtrack.data.imagenet_vid import load_vid_videos
+from d2_plugtrack.data.imagenet.records import load_vid_videos
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.errors import UserError
 from d2_plugtrack.plugin import load_config

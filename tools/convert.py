@@ -19,12 +19,12 @@ import argparse
 from pathlib import Path
 
 from d2_plugtrack.data.catalog import DATASETS
-from d2_plugtrack.data.coco_vid import read_coco_vid, write_coco_vid
-from d2_plugtrack.data.imagenet_vid import load_vid_frames, load_vid_videos
-from d2_plugtrack.data.imagenet_writer import write_imagenet_vid
+from d2_plugtrack.data.imagenet.records import load_vid_frames, load_vid_videos
+from d2_plugtrack.data.imagenet.writer import write_imagenet_vid
 from d2_plugtrack.data.problems import Problems
-from d2_plugtrack.data.video_set import VideoSet
-from d2_plugtrack.data.youtube_vis import read_youtube_vis, write_youtube_vis
+from d2_plugtrack.data.video_json.coco_vid import read_coco_vid, write_coco_vid
+from d2_plugtrack.data.video_json.video_set import VideoSet
+from d2_plugtrack.data.video_json.youtube_vis import read_youtube_vis, write_youtube_vis
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.outputs import ensure_writable
 

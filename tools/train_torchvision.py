@@ -19,9 +19,9 @@ import torch
 from d2_plugtrack.build import build_region_sampling
 from d2_plugtrack.data.bad_images import BadImages
 from d2_plugtrack.data.catalog import check_order_of_classes, find_dataset
-from d2_plugtrack.data.frame_table import joined
-from d2_plugtrack.data.imagenet_vid import group_by_video
+from d2_plugtrack.data.imagenet.records import group_by_video
 from d2_plugtrack.data.labeled_frames import PairDrawing, RandomFrames, RandomPairs
+from d2_plugtrack.data.tables.frame_table import joined
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.host import load_torchvision_config, open_torchvision
 from d2_plugtrack.hosts.torchvision import detector_losses

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..data.annotation_cache import Sources, imagenet_sources, load_cached
 from ..data.catalog import DATASETS
-from ..data.imagenet_vid import load_vid_videos
+from ..data.imagenet.records import load_vid_videos
 from ..data.problems import Problems
+from ..data.tables.annotation_cache import Sources, imagenet_sources, load_cached
 from ..errors import UserError
 from ..outputs import os_errors_name
 from .machine import peak_mb

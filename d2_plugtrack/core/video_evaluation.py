@@ -85,7 +85,7 @@ def mean_average_precision(
     """mAP at IoU 0.5 of the detections against the records' annotations, in percent.
 
     Args:
-        records: ground truth, a frame each, as from ``data.imagenet_vid``; crowds are left out.
+        records: ground truth, a frame each, as from ``data.imagenet.records``; crowds are left out.
         detections: of exactly these frames.
         class_names: in the order of the labels.
         protocol: of ``vid_metrics``.

@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
-from .annotation_cache import cache_folder, imagenet_sources, load_cached
-from .frame_table import FrameTable
-from .imagenet_classes import DET_IDS, VID_CLASSES
-from .imagenet_vid import (
+from .imagenet.classes import DET_IDS, VID_CLASSES
+from .imagenet.records import (
     Record,
     load_det_images,
     load_sampled_videos,
     load_vid_frames,
     load_vid_videos,
 )
-from .json_datasets import JsonDataset, is_json_dataset
+from .imagenet.roots import data_root, find_imagenet, imagenet_folders
 from .problems import Problems
-from .roots import data_root, find_imagenet, imagenet_folders
+from .tables.annotation_cache import cache_folder, imagenet_sources, load_cached
+from .tables.frame_table import FrameTable
 from .tiny_vid import TINY_CLASSES
+from .video_json.datasets import JsonDataset, is_json_dataset
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class DatasetEntry(NamedTuple):
         return list(self.classes.values())
 
     def load_records(self, *, strict: bool = False) -> FrameTable:
-        """Read it from below the data root, or its cache; see ``imagenet_vid.py`` for errors.
+        """Read it from below the data root, or its cache; see ``imagenet/records.py`` for errors.
 
         Args:
             strict: the first bad file, row or object is an error; otherwise such are left out, and

@@ -18,7 +18,7 @@ from torch.utils.data import IterableDataset
 
 from ..errors import UserError
 from .bad_images import BadImage, BadImages, read_whole_frame
-from .frame_table import VideoTable, has_objects, with_objects
+from .tables.frame_table import VideoTable, has_objects, with_objects
 
 MAX_DRAWS = 10  # of a pair whose first frame has an object, before all such pairs are looked at
 MAX_BAD_IMAGES = 1000  # one after another, before training gives up
@@ -105,7 +105,7 @@ class LabeledFrame(NamedTuple):
 
 
 def load_labeled_frame(record: Record, *, flip: bool) -> LabeledFrame:
-    """Read the image of a record as from ``imagenet_vid``, mirrored left to right if ``flip``.
+    """Read the image of a record as from ``imagenet.records``, mirrored left to right if ``flip``.
 
     Raises:
         BadImage: an image that cannot be read or has another size than the record.
@@ -128,7 +128,7 @@ class RandomFrames(IterableDataset):
     """Without end: frames with objects, each flipped with probability 1/2, in random order.
 
     Args:
-        records: as from ``imagenet_vid``.
+        records: as from ``imagenet.records``.
         seed: of everything that is random here.
         bad_images: takes note of images that are skipped; where None, they are errors.
     """
@@ -153,7 +153,7 @@ class RandomPairs(IterableDataset):
     """Without end: ``(prev, curr)``; a video, then a pair of its frames, flipped both or neither.
 
     Args:
-        videos: ``{"video_id", "frames"}`` as from ``imagenet_vid.group_by_video``.
+        videos: ``{"video_id", "frames"}`` as from ``imagenet.records.group_by_video``.
         drawing: of the two frames.
         seed: of everything that is random here.
         bad_images: takes note of images whose pairs are skipped; where None, they are errors.

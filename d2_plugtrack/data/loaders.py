@@ -24,12 +24,12 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 from ..errors import UserError
 from .bad_images import BadImages, SkipBadImages
 from .catalog import check_order_of_classes, find_dataset, mark_last_frames
-from .frame_table import has_objects, has_videos, video_ids
 from .image_mapper import FrameMapper, ImageMapper
-from .imagenet_vid import group_by_video
-from .json_datasets import is_json_dataset
+from .imagenet.records import group_by_video
 from .pair_mapper import PairMapper
 from .samplers import VideoSampler
+from .tables.frame_table import has_objects, has_videos, video_ids
+from .video_json.datasets import is_json_dataset
 
 PAIR_ATTEMPTS = 20  # draws of a pair from one video while images are bad
 

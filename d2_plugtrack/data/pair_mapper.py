@@ -1,7 +1,7 @@
 """Two-frame dataset mapper: a video to a pair of frames for the tracker to train on (Sec. 6.2).
 
-A video is ``{"video_id", "frames": [records]}`` as from ``imagenet_vid.group_by_video``. A pair is
-``{"prev": dict, "curr": dict, "video_id", "gap", "height", "width"}``; the two dicts are
+A video is ``{"video_id", "frames": [records]}`` as from ``imagenet.records.group_by_video``. A
+pair is ``{"prev": dict, "curr": dict, "video_id", "gap", "height", "width"}``; the two dicts are
 detectron2's, with an image and ``instances`` whose ``gt_track_ids`` match objects between them. A
 video of one frame gives that frame twice (gap 0); an object may be in one frame only.
 """

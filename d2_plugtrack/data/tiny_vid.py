@@ -2,7 +2,7 @@
 
 ``ROOT/{Data,Annotations}/VID/{train,val,test}/<video>/%06d.{JPEG,xml}``, stills of a tiny DET
 beside them, and list files in ``ROOT/ImageSets`` of the same form as the community's, so that
-``imagenet_vid.py`` reads both sets alike. What the videos show is in ``tiny_scenes.py``.
+``imagenet/records.py`` reads both sets alike. What the videos show is in ``tiny_scenes.py``.
 
 Every video and still has a random generator of its own, seeded by (seed, split, number): a split
 can be made alone, or only its first videos, and comes out the same.
@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import UserError
-from .imagenet_sampling import FRAMES_PER_VIDEO, sample_evenly
+from .imagenet.sampling import FRAMES_PER_VIDEO, sample_evenly
 from .tiny_scenes import HEIGHT, WIDTH, SceneObject, label_names, render_still, render_video
 
 #: name in the XML (where ImageNet has a WordNet id): class name, in label order

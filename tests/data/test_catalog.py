@@ -12,7 +12,7 @@ from d2_plugtrack.data.catalog import (
     find_videos,
     mark_last_frames,
 )
-from d2_plugtrack.data.imagenet_classes import DET_IDS, VID_CLASSES
+from d2_plugtrack.data.imagenet.classes import DET_IDS, VID_CLASSES
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.errors import UserError
 from tests.data.video_sets import coco_vid, write_images
@@ -209,5 +209,5 @@ def test_a_second_load_reads_no_annotation(monkeypatch, tmp_path):
     write_tiny_vid(tmp_path / "tiny_vid", seed=0, num_videos=1)
     names = [*TINY_VIDEO_SETS, "tiny_det_train"]
     first = [find_dataset(name).load_records() for name in names]
-    monkeypatch.setattr("d2_plugtrack.data.imagenet_vid.read_annotation", None)
+    monkeypatch.setattr("d2_plugtrack.data.imagenet.records.read_annotation", None)
     assert [find_dataset(name).load_records() for name in names] == first

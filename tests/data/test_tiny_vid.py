@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
-from d2_plugtrack.data.imagenet_sampling import FRAMES_PER_VIDEO, sample_evenly
-from d2_plugtrack.data.imagenet_vid import (
+from d2_plugtrack.data.imagenet.records import (
     load_det_images,
     load_sampled_videos,
     load_vid_frames,
     load_vid_videos,
 )
+from d2_plugtrack.data.imagenet.sampling import FRAMES_PER_VIDEO, sample_evenly
 from d2_plugtrack.data.tiny_scenes import HEIGHT, WIDTH
 from d2_plugtrack.data.tiny_vid import SPLITS, TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.errors import UserError

@@ -2,7 +2,7 @@
 
 import re
 
-from d2_plugtrack.data.imagenet_classes import DET_IDS, VID_CLASSES
+from d2_plugtrack.data.imagenet.classes import DET_IDS, VID_CLASSES
 
 
 def test_the_thirty_classes_are_in_alphabetical_order():

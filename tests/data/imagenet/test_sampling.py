@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from d2_plugtrack.data.imagenet_classes import VID_CLASSES
-from d2_plugtrack.data.imagenet_lists import read_frame_list, read_image_list, read_video_list
-from d2_plugtrack.data.imagenet_sampling import (
+from d2_plugtrack.data.imagenet.classes import VID_CLASSES
+from d2_plugtrack.data.imagenet.lists import read_frame_list, read_image_list, read_video_list
+from d2_plugtrack.data.imagenet.records import load_vid_frames, load_vid_videos
+from d2_plugtrack.data.imagenet.sampling import (
     STILL_LIST,
     VIDEO_LISTS,
     draw_images,
@@ -17,10 +18,9 @@ from d2_plugtrack.data.imagenet_sampling import (
     make_lists,
     sample_evenly,
 )
-from d2_plugtrack.data.imagenet_vid import load_vid_frames, load_vid_videos
 from d2_plugtrack.data.problems import Problems
 
-SCRIPT = Path(__file__).resolve().parents[2] / "datasets/prepare_imagenet_vid.py"
+SCRIPT = Path(__file__).resolve().parents[3] / "datasets/prepare_imagenet_vid.py"
 DOG, ZEBRA, PERSON = "n02084071", "n02391049", "n00007846"
 CHUNK = "train/ILSVRC2015_VID_train_0000"
 

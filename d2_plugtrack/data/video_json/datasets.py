@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError
-from .annotation_cache import Sources, cache_folder, load_cached
+from ...errors import UserError
+from ..problems import Problems
+from ..tables.annotation_cache import Sources, cache_folder, load_cached
+from ..tables.frame_store import Record
+from ..tables.frame_table import FrameTable
 from .coco_vid import read_coco_vid
-from .frame_store import Record
-from .frame_table import FrameTable
-from .json_entries import Entry, StrPath, load_json
-from .problems import Problems
+from .entries import Entry, StrPath, load_json
 from .video_set import VideoSet, read_categories
 from .youtube_vis import read_youtube_vis
 

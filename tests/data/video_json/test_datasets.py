@@ -5,10 +5,10 @@ import os
 
 import pytest
 
-from d2_plugtrack.data import json_datasets
-from d2_plugtrack.data.frame_table import FrameTable
-from d2_plugtrack.data.json_datasets import JsonDataset, is_json_dataset, read_video_json
 from d2_plugtrack.data.problems import Problems
+from d2_plugtrack.data.tables.frame_table import FrameTable
+from d2_plugtrack.data.video_json import datasets
+from d2_plugtrack.data.video_json.datasets import JsonDataset, is_json_dataset, read_video_json
 from d2_plugtrack.errors import UserError
 from tests.data.video_sets import coco_vid, write_images, youtube_vis
 
@@ -76,7 +76,7 @@ def test_an_absolute_name_is_a_file_anywhere(dataset, data, tmp_path):
 
 
 def test_classes_do_not_read_the_rest(dataset, data, monkeypatch):
-    monkeypatch.setattr(json_datasets, "load_json", None)
+    monkeypatch.setattr(datasets, "load_json", None)
     assert len(dataset({**data, "categories": data["categories"]}).classes) >= 1
 
 

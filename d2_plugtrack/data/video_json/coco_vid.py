@@ -12,9 +12,10 @@ What is bad is a problem and left out, with what belongs to it; nothing at all i
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..outputs import write_json
-from .frame_store import BBOX_MODE, Record
-from .json_entries import (
+from ...outputs import write_json
+from ..problems import Problems
+from ..tables.frame_store import BBOX_MODE, Record
+from .entries import (
     LARGE,
     BadEntry,
     Entry,
@@ -28,7 +29,6 @@ from .json_entries import (
     text,
     whole,
 )
-from .problems import Problems
 from .video_set import (
     VideoSet,
     box_xywh,

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from d2_plugtrack.data.coco_vid import read_coco_vid, write_coco_vid
 from d2_plugtrack.data.problems import Problems
-from d2_plugtrack.data.video_set import VideoSet
-from d2_plugtrack.data.youtube_vis import read_youtube_vis, write_youtube_vis
+from d2_plugtrack.data.video_json.coco_vid import read_coco_vid, write_coco_vid
+from d2_plugtrack.data.video_json.video_set import VideoSet
+from d2_plugtrack.data.video_json.youtube_vis import read_youtube_vis, write_youtube_vis
 from d2_plugtrack.errors import UserError
 from tests.data.video_sets import coco_vid, in_order, youtube_vis
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
-from .problems import Problems
+from ...errors import UserError
+from ..problems import Problems
 
 Entry = dict[str, Any]
 Id = int | str

@@ -8,7 +8,7 @@ itself. VID and DET may come from different years.
 import os
 from pathlib import Path
 
-from ..errors import UserError
+from ...errors import UserError
 
 IMAGENET_FOLDERS = ("ILSVRC2015", "ILSVRC2017", "ILSVRC")
 

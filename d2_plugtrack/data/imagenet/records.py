@@ -8,12 +8,12 @@ A frame is a dict with ``file_name``, ``height``, ``width``, ``image_id`` (its p
 ``Data/VID``, without ending), ``video_id``, ``frame_index`` (from 0), ``video_length`` and
 ``annotations``; a DET still has no ``video_id``, ``frame_index`` and ``video_length``. An
 annotation is ``{"bbox", "bbox_mode", "category_id", "track_id", "iscrowd"}``, a still's without
-``track_id``. Boxes are as in ``imagenet_xml.py``. Images are not opened, only looked for.
+``track_id``. Boxes are as in ``xml_file.py``. Images are not opened, only looked for.
 
 Frames without objects are kept, with no annotations. Bad objects, frames and rows go to a
 ``Problems`` and are left out; where a loader is called without one, they are errors. A root or a
 list that is not there, and nothing left to read, are errors always. Rows are read in
-``imagenet_lists.py``; registering with detectron2 is in ``plugin.py``, drawing pairs in
+``lists.py``; registering with detectron2 is in ``plugin.py``, drawing pairs in
 ``pair_mapper.py``.
 """
 
@@ -24,9 +24,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..errors import UserError
-from .frame_table import FrameTable
-from .imagenet_lists import (
+from ...errors import UserError
+from ..problems import Problems
+from ..tables.frame_table import FrameTable
+from .lists import (
     FrameRow,
     ImageRow,
     VideoRow,
@@ -34,8 +35,7 @@ from .imagenet_lists import (
     read_image_list,
     read_video_list,
 )
-from .imagenet_xml import StrPath, read_annotation
-from .problems import Problems
+from .xml_file import StrPath, read_annotation
 
 Record = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from d2_plugtrack.data.imagenet_lists import read_frame_list, read_image_list, read_video_list
+from d2_plugtrack.data.imagenet.lists import read_frame_list, read_image_list, read_video_list
 from d2_plugtrack.data.problems import Problems
 
 READERS = [read_video_list, read_frame_list, read_image_list]

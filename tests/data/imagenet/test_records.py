@@ -2,7 +2,7 @@
 
 import pytest
 
-from d2_plugtrack.data.imagenet_vid import (
+from d2_plugtrack.data.imagenet.records import (
     group_by_video,
     load_det_images,
     load_sampled_videos,

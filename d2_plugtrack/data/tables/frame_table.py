@@ -2,7 +2,7 @@
 
 A million records as dicts take gigabytes and are copied to every loader worker; here they take a
 tenth of that, in arrays that forked workers share (``frame_store.py``). What comes out equals what
-went in: records as ``imagenet_vid.py`` documents them, of frames and of stills. N records.
+went in: records as ``imagenet/records.py`` documents them, of frames and of stills. N records.
 
 Annotations keep what training a tracker and evaluating it need: other keys that JSON files may
 have (``segmentation``, ``area``) are not kept. An empty table is a table.

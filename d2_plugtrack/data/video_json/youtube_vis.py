@@ -13,9 +13,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..outputs import write_json
-from .frame_store import BBOX_MODE, Record
-from .json_entries import (
+from ...outputs import write_json
+from ..problems import Problems
+from ..tables.frame_store import BBOX_MODE, Record
+from .entries import (
     LARGE,
     BadEntry,
     Entry,
@@ -29,7 +30,6 @@ from .json_entries import (
     noted,
     whole,
 )
-from .problems import Problems
 from .video_set import (
     VideoSet,
     box_xywh,

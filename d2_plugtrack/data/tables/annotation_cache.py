@@ -18,10 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..outputs import atomic_output
+from ...outputs import atomic_output
+from ..problems import Problems
 from .frame_store import Record
 from .frame_table import FrameTable
-from .problems import Problems
 from .table_file import DamagedFile, read_table_file, write_table_file
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """Annotated videos as JSON files hold them: records, categories and the names of videos.
 
 Shared by ``coco_vid.py`` and ``youtube_vis.py``, which read and write a :class:`VideoSet`. Records
-are as ``imagenet_vid.py`` documents them; ``video_id`` is the file's own id, labels count the
+are as ``imagenet/records.py`` documents them; ``video_id`` is the file's own id, labels count the
 categories from 0 in order of their ids, and annotations may have the further keys ``id``, ``area``
 and ``segmentation`` as they were found. Boxes are xyxy here and ``[x, y, width, height]`` in files.
 """
@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import UserError
-from .frame_store import Record
-from .json_entries import BadEntry, Entry, Id, StrPath, entries, noted, text, whole
-from .problems import Problems
+from ...errors import UserError
+from ..problems import Problems
+from ..tables.frame_store import Record
+from .entries import BadEntry, Entry, Id, StrPath, entries, noted, text, whole
 
 
 @dataclass

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from d2_plugtrack.data.roots import data_root, find_imagenet, search_imagenet
+from d2_plugtrack.data.imagenet.roots import data_root, find_imagenet, search_imagenet
 from d2_plugtrack.errors import UserError
 
 

@@ -8,9 +8,9 @@ and is left out; a list that is not there, is not text, or has no good row is a 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
-from ..errors import UserError
-from .imagenet_xml import StrPath
-from .problems import Problems
+from ...errors import UserError
+from ..problems import Problems
+from .xml_file import StrPath
 
 _VIDEO_ROW = "val/ILSVRC2015_val_00000000 1 0 464"
 _FRAME_ROW = "train/ILSVRC2015_VID_train_0000/ILSVRC2015_train_00000000 1 10 300"

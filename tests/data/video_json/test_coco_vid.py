@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from pycocotools.coco import COCO
 
-from d2_plugtrack.data.coco_vid import read_coco_vid, write_coco_vid
-from d2_plugtrack.data.frame_table import FrameTable
 from d2_plugtrack.data.problems import Problems
-from d2_plugtrack.data.video_set import VideoSet
+from d2_plugtrack.data.tables.frame_table import FrameTable
+from d2_plugtrack.data.video_json.coco_vid import read_coco_vid, write_coco_vid
+from d2_plugtrack.data.video_json.video_set import VideoSet
 from d2_plugtrack.errors import UserError
 from tests.data.video_sets import coco_vid, in_order
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from ..errors import UserError
-from ..outputs import atomic_output, os_errors_name
-from .frame_store import Record
-from .json_entries import BadEntry, Entry, noted
-from .problems import Problems
-from .video_set import VideoSet, videos_of
+from ...errors import UserError
+from ...outputs import atomic_output, os_errors_name
+from ..problems import Problems
+from ..tables.frame_store import Record
+from ..video_json.entries import BadEntry, Entry, noted
+from ..video_json.video_set import VideoSet, videos_of
 
 _JPEG_QUALITY = 95
 

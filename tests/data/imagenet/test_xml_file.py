@@ -2,7 +2,7 @@
 
 import pytest
 
-from d2_plugtrack.data.imagenet_xml import BBOX_MODE, read_annotation
+from d2_plugtrack.data.imagenet.xml_file import BBOX_MODE, read_annotation
 from d2_plugtrack.data.problems import Problems
 
 IDS = {"n01": 0, "n02": 1}

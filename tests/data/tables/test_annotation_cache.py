@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from d2_plugtrack.data import annotation_cache
-from d2_plugtrack.data.annotation_cache import (
+from d2_plugtrack.data.imagenet.records import load_det_images, load_vid_videos
+from d2_plugtrack.data.problems import Problems
+from d2_plugtrack.data.tables import annotation_cache
+from d2_plugtrack.data.tables.annotation_cache import (
     Sources,
     cache_folder,
     imagenet_sources,
     load_cached,
 )
-from d2_plugtrack.data.frame_table import FrameTable
-from d2_plugtrack.data.imagenet_vid import load_det_images, load_vid_videos
-from d2_plugtrack.data.problems import Problems
-from d2_plugtrack.data.table_file import DamagedFile, read_table_file, write_table_file
+from d2_plugtrack.data.tables.frame_table import FrameTable
+from d2_plugtrack.data.tables.table_file import DamagedFile, read_table_file, write_table_file
 from d2_plugtrack.errors import UserError
 
 CLASSES = {"n01": "disc", "n02": "bar"}
@@ -313,7 +313,7 @@ def test_two_processes_at_once(load, root):
     )
     here = Path(__file__).resolve()
     command = [sys.executable, "-c", code, str(here.parent), str(root), str(load.folder)]
-    environment = {**os.environ, "PYTHONPATH": str(here.parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(here.parents[3])}
     running = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) for _ in range(2)]
     for process in running:
         _, errors = process.communicate()

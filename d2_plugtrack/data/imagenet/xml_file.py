@@ -12,7 +12,7 @@ from os import PathLike
 from typing import Any
 from xml.parsers import expat
 
-from .problems import Problems
+from ..problems import Problems
 
 StrPath = str | PathLike[str]
 Annotation = dict[str, Any]

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from d2_plugtrack.data.catalog import mark_last_frames
-from d2_plugtrack.data.frame_store import BBOX_MODE
-from d2_plugtrack.data.frame_table import (
+from d2_plugtrack.data.imagenet.records import group_by_video
+from d2_plugtrack.data.labeled_frames import PairDrawing, RandomFrames, RandomPairs
+from d2_plugtrack.data.tables.frame_store import BBOX_MODE
+from d2_plugtrack.data.tables.frame_table import (
     FrameTable,
     has_objects,
     has_videos,
@@ -17,9 +19,7 @@ from d2_plugtrack.data.frame_table import (
     video_ids,
     with_objects,
 )
-from d2_plugtrack.data.imagenet_vid import group_by_video
-from d2_plugtrack.data.labeled_frames import PairDrawing, RandomFrames, RandomPairs
-from d2_plugtrack.data.packed_names import NamePacker
+from d2_plugtrack.data.tables.packed_names import NamePacker
 from d2_plugtrack.errors import UserError
 
 

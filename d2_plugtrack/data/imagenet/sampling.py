@@ -4,7 +4,7 @@
 ``VID_val_videos.txt`` and ``VID_val_frames.txt`` (every frame of the validation videos) and
 ``DET_train_30classes.txt`` (a seeded draw of at most 2,000 images of each class of VID). The same
 folders and seed give the same lists, in whatever order the file system hands out its files. They
-are read in ``imagenet_lists.py``.
+are read in ``lists.py``.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..errors import UserError
-from ..outputs import atomic_output, ensure_writable, os_errors_name
-from .imagenet_classes import VID_CLASSES
-from .imagenet_xml import StrPath
-from .problems import Problems
+from ...errors import UserError
+from ...outputs import atomic_output, ensure_writable, os_errors_name
+from ..problems import Problems
+from .classes import VID_CLASSES
 from .roots import find_imagenet, search_imagenet
+from .xml_file import StrPath
 
 FRAMES_PER_VIDEO = 15
 IMAGES_PER_CLASS = 2000

@@ -1,0 +1,1 @@
+"""Records of a dataset in arrays, and these in a cache file."""

@@ -1,0 +1,1 @@
+"""COCO-VID and YouTube-VIS: annotated videos as one JSON file."""
