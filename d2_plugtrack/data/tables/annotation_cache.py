@@ -54,7 +54,9 @@ class Sources:
     def fingerprint(self) -> str:
         """Equal as long as nothing has changed; what is absent counts as absent."""
         digest = hashlib.sha256(f"{READER_VERSION} {self.reader}".encode())
-        with ThreadPoolExecutor() as pool:  # network disks take their time over every file
+        # Two: one works while the other waits for a network disk. With more they fight over the
+        # interpreter: 0.6 s for 130,000 files with one or two, 1.1 s with eight.
+        with ThreadPoolExecutor(2) as pool:
             for work, paths in (
                 (_content, self.lists),
                 (_file_state, self.files),
