@@ -131,10 +131,12 @@ def test_trains_on_the_hardest_of_all_labelled_proposals(heads):
     assert logged == {"fg": [2.0], "bg": [14.0]}
 
 
-def test_losses_reach_the_head_and_the_features(heads):
+@pytest.mark.parametrize("mixed_precision", [False, True])
+def test_losses_reach_the_head_and_the_features(heads, mixed_precision):
     given, targets = two_images()
     maps = maps_of(heads)
-    losses, _, _ = run(heads, maps, given, targets)
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed_precision):
+        losses, _, _ = run(heads, maps, given, targets)
     assert set(losses) == {"loss_cls", "loss_box_reg"}
     heads.zero_grad()
     sum(losses.values()).backward()
