@@ -39,7 +39,7 @@ from .modeling.checkpoint import load_weights
 def load_config(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
     """detectron2's defaults, the project's keys, a YAML file and ``KEY VALUE`` pairs, in order.
 
-Where the file, one that it is based on, or the pairs name a config of detectron2's model zoo
+    Where the file, one that it is based on, or the pairs name a config of detectron2's model zoo
     (``ZOO``), that one is merged before the file. The device is CUDA where there is one and the
     CPU otherwise, unless the config names one. The project's datasets are registered anew, to be
     read as ``DATASETS.STRICT`` says.

@@ -28,7 +28,7 @@ from .image_mapper import FrameMapper, ImageMapper
 from .imagenet.records import group_by_video
 from .pair_mapper import PairMapper
 from .samplers import VideoSampler
-from .tables.frame_table import has_objects, has_videos, video_ids
+from .tables.frame_table import has_videos, video_ids
 from .video_json.datasets import is_json_dataset
 
 PAIR_ATTEMPTS = 20  # draws of a pair from one video while images are bad
@@ -73,16 +73,23 @@ def build_image_train_loader(cfg) -> DataLoader:
 
     Raises:
         UserError: a dataset that is not registered, or does not have as many classes as the
-            detector.
+            detector; datasets of different classes; no objects.
     """
     check_registered(cfg.DATASETS.TRAIN)
     for name in cfg.DATASETS.TRAIN:
         _check_classes(cfg, name)
-    if not any(has_objects(DatasetCatalog.get(name)).any() for name in cfg.DATASETS.TRAIN):
-        raise UserError(f"DATASETS.TRAIN {list(cfg.DATASETS.TRAIN)}: no frame has an object in it")
-    records = get_detection_dataset_dicts(
-        cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    )
+    if len({tuple(MetadataCatalog.get(name).thing_classes) for name in cfg.DATASETS.TRAIN}) > 1:
+        raise UserError(
+            f"DATASETS.TRAIN {list(cfg.DATASETS.TRAIN)}: expected datasets of the same classes"
+        )
+    try:
+        records = get_detection_dataset_dicts(
+            cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+        )
+    except AssertionError as error:  # how it says that nothing is left
+        raise UserError(
+            f"DATASETS.TRAIN {list(cfg.DATASETS.TRAIN)}: no frame has an object in it"
+        ) from error
     return _build_train_loader(cfg, ImageMapper(DatasetMapper(cfg, is_train=True)), records, 1)
 
 

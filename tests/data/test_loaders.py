@@ -187,6 +187,10 @@ def test_classes_of_training_sets_are_compared(cfg, register, records):
     for build in (build_image_train_loader, lambda cfg: build_vid_test_loader(cfg, "t_two")):
         with pytest.raises(UserError, match="same order"):
             build(cfg)
+    MetadataCatalog.pop("t_two")
+    MetadataCatalog.get("t_two").set(thing_classes=["x", "z"], evaluator_type="vid")
+    with pytest.raises(UserError, match="t_one.*t_two.*expected datasets of the same classes"):
+        build_image_train_loader(cfg)
     cfg.DATASETS.TRAIN, cfg.MODEL.ROI_HEADS.NUM_CLASSES = names[:1], 3
     with pytest.raises(UserError, match="NUM_CLASSES 3: dataset t_one has 2"):
         build_image_train_loader(cfg)

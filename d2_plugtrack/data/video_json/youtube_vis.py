@@ -48,17 +48,7 @@ _EXTRAS = {"areas": "area", "segmentations": "segmentation"}
 def read_youtube_vis(
     path: StrPath, problems: Problems, images: StrPath | None = None, data: Entry | None = None
 ) -> VideoSet:
-    """Read a file.
-
-    Args:
-        path: the JSON file.
-        problems: is told what is left out.
-        images: the folder that file names are relative to; the file's own where None.
-        data: the object in the file, where it has been read already.
-
-    Raises:
-        UserError: no JSON file, or one without these lists or without categories.
-    """
+    """Read a file; arguments and errors are those of ``coco_vid.read_coco_vid``."""
     data = load_json(path) if data is None else data
     categories = read_categories(path, data, problems)
     folder = Path(path).parent if images is None else images
