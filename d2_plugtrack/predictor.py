@@ -85,19 +85,30 @@ class VideoPredictor:
         self.pipeline.reset()
         self._results: list[FrameResult] = []
 
-    @torch.no_grad()
     def step(self, frame: np.ndarray) -> FrameResult:
         """Take the next (H, W, 3) uint8 BGR frame; what is known of it before re-scoring.
 
         Raises:
             ValueError: no array, or one of another shape or type or without pixels.
         """
-        _check_frame(frame)
-        given = frame if self.prepare is None else self.prepare(frame)
-        (detected,) = detect_frames(self.detector, self.pipeline.tracker, [given])
-        result = self.pipeline.step(detected)
-        self._results.append(result)
+        (result,) = self.step_batch([frame])
         return result
+
+    @torch.no_grad()
+    def step_batch(self, frames: Sequence[np.ndarray]) -> list[FrameResult]:
+        """The same for the next frames together, which go through the detector as one batch.
+
+        No frames give an empty list.
+        """
+        for frame in frames:
+            _check_frame(frame)
+        if not frames:
+            return []
+        given = list(frames) if self.prepare is None else [self.prepare(f) for f in frames]
+        detected = detect_frames(self.detector, self.pipeline.tracker, given)
+        results = [self.pipeline.step(frame) for frame in detected]
+        self._results += results
+        return results
 
     def finish(self) -> list[TrackedObjects]:
         """Re-score the video and begin another; one entry a frame, none without frames."""

@@ -76,6 +76,16 @@ def test_the_detector_gets_the_frame_itself_or_what_is_prepared_of_it():
     assert [id(given) for given in predictor.detector.given] == [id(other)]
 
 
+def test_a_batch_is_its_frames_one_after_the_other():
+    frames = [image() for _ in range(3)]
+    predictor, other = stub_predictor(), stub_predictor()
+    together = predictor.step_batch(frames)
+    alone = [other.step(frame) for frame in frames]
+    assert len(together) == 3 and predictor.step_batch([]) == []
+    assert all(torch.equal(a.boxes, b.boxes) for a, b in zip(together, alone, strict=True))
+    assert len(predictor.finish()) == 3
+
+
 def test_finish_gives_every_frame_and_begins_another_video():
     predictor = stub_predictor()
     for _ in range(3):
