@@ -120,6 +120,18 @@ def add_plugtrack_config(cfg: "CfgNode") -> None:
     cfg.TEST.SEQ_NMS.NMS_IOU = 0.45
     cfg.TEST.SEQ_NMS.MIN_SCORE = 0.01
 
+    # ---- Speed of the detector in video inference ------------------------------------------
+    # Backbone and heads only; training takes no notice (SOLVER.AMP is training's). Boxes and
+    # probabilities are computed in float32, and all of the tracker is.
+    cfg.TEST.SPEED = node()
+    # "float32", or mixed precision: "bf16" or "fp16".
+    cfg.TEST.SPEED.PRECISION = "float32"
+    # True: weights in channels-last memory format.
+    cfg.TEST.SPEED.CHANNELS_LAST = False
+    # True: the backbone and the RPN's head by torch.compile, anew for another size of image. Needs
+    # a C++ compiler on the CPU, Triton on CUDA.
+    cfg.TEST.SPEED.COMPILE = False
+
     # ---- Evaluation ------------------------------------------------------------------------
     cfg.TEST.VID = node()
     # How mAP is counted.

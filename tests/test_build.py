@@ -78,6 +78,11 @@ def test_defaults_are_the_numbers_of_the_method(cfg):
         "NMS_IOU": 0.45,
         "MIN_SCORE": 0.01,
     }
+    assert flat(cfg.TEST.SPEED) == {
+        "PRECISION": "float32",
+        "CHANNELS_LAST": False,
+        "COMPILE": False,
+    }
     assert flat(cfg.TEST.VID) == {
         "PROTOCOL": "fgfa",
         "SCORE_FLOOR": 1e-3,
@@ -112,7 +117,7 @@ def test_keys_fit_beside_those_of_detectron2():
         "INPUT": {"PAIR"},
         "DATASETS": {"STRICT", "CLASSES"},
         "SOLVER": {"OPTIMIZER", "ACCUMULATE"},
-        "TEST": {"PER_FRAME", "TFD", "SEQ_NMS", "VID"},
+        "TEST": {"PER_FRAME", "TFD", "SEQ_NMS", "SPEED", "VID"},
     }
     assert build_rescoring(cfg) == Rescoring(True, True, 0.5, 0.45, 0.01)
 
