@@ -28,6 +28,7 @@ from torch.multiprocessing import ProcessExitedException
 
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.plugin import load_config, load_model
+from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.training import Trainer, check_datasets, check_weights, scale_to_processes
 
 
@@ -71,7 +72,12 @@ def run(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = default_argument_parser(__doc__)
     parser.set_defaults(dist_url="auto")  # a free port: detectron2's is the same for every run
+    add_speed_arguments(parser)
     args = parser.parse_args(argv)
+    speed = speed_opts(args)
+    if speed and not args.eval_only:
+        raise UserError(f"{' '.join(speed)}: expected with --eval-only; training has SOLVER.AMP")
+    args.opts = [*speed, *args.opts]
     cfg = load_config(args.config_file, args.opts)  # a mistake is reported once, not per process
     check_processes(cfg, args)
     try:

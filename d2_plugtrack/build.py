@@ -6,8 +6,10 @@ Any yacs node with the keys of ``config.py`` will do; detectron2 is not needed.
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
+import torch
 from torch import nn
 
+from .core.precision import Precision, Speed
 from .core.rescoring import Rescoring
 from .core.sampling import Reading
 from .core.tfd import VideoPipeline
@@ -115,6 +117,34 @@ def build_rescoring(cfg) -> Rescoring:
     """What ``TEST.SEQ_NMS`` says."""
     keys = cfg.TEST.SEQ_NMS
     return Rescoring(keys.ENABLED, keys.TRACK_LINKS, keys.LINK_IOU, keys.NMS_IOU, keys.MIN_SCORE)
+
+
+def build_speed(cfg) -> Speed:
+    """What ``TEST.SPEED`` says, and ``MODEL.DEVICE`` can.
+
+    Raises:
+        UserError: a precision that there is not or the device does not have, or no compiler.
+    """
+    keys, device = cfg.TEST.SPEED, torch.device(cfg.MODEL.DEVICE)
+    name = f"TEST.SPEED.PRECISION {keys.PRECISION}"
+    if keys.PRECISION not in get_args(Precision):
+        raise UserError(f"{name}: expected one of {', '.join(get_args(Precision))}")
+    if keys.PRECISION == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise UserError(f"{name}: expected a GPU that has it, Ampere or newer; fp16 would do")
+    if keys.COMPILE:
+        _compile_something(device)
+    return Speed(keys.PRECISION, keys.CHANNELS_LAST, keys.COMPILE)
+
+
+def _compile_something(device: torch.device) -> None:
+    """torch.compile compiles when it is first used, and says in a traceback why it cannot."""
+    try:
+        torch.compile(torch.sin)(torch.zeros(2, device=device))
+    except Exception as error:  # of dynamo, inductor, Triton, the compiler
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(
+            f"TEST.SPEED.COMPILE True: expected a C++ compiler on the CPU, Triton on CUDA: {reason}"
+        ) from error
 
 
 def build_video_run(cfg, tracker: TrackerHead | None) -> VideoRun:

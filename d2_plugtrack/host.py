@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from .build import build_tracker, needs_tracker
+from .build import build_speed, build_tracker, needs_tracker
 from .config import add_torchvision_config
 from .config_file import merge_config, read_host
 from .core.detector import DetectedFrame, VideoDetector, detect_frames
+from .core.precision import speed_up
 from .core.tracker import TrackerHead
 from .data.bad_images import BadImages, read_frame
 from .data.catalog import (
@@ -185,6 +186,7 @@ def open_torchvision(cfg: "CfgNode", tracker_required: bool | None = None) -> Ho
     from .hosts.torchvision import TorchvisionDetector
     from .hosts.torchvision_models import build_torchvision_model
 
+    speed = build_speed(cfg)
     model = build_torchvision_model(
         cfg.MODEL.NAME,
         cfg.MODEL.NUM_CLASSES,
@@ -196,6 +198,7 @@ def open_torchvision(cfg: "CfgNode", tracker_required: bool | None = None) -> Ho
     if tracker_required is None:
         tracker_required = needs_tracker(cfg)
     load_joined(cfg.MODEL.WEIGHTS, model, tracker, tracker_required=tracker_required)
+    speed_up(detector.parts(), speed)
     names = _class_names(cfg, lambda name: find_dataset(name).class_names, detector.num_classes)
     return Host(cfg, detector, tracker, names)
 

@@ -18,9 +18,10 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from torch import nn
 
-from .build import needs_tracker
+from .build import build_speed, needs_tracker
 from .config import add_plugtrack_config
 from .config_file import merge_config
+from .core.precision import speed_up
 from .data.catalog import DATASETS, DatasetEntry, find_dataset
 from .data.imagenet.roots import data_root
 from .data.video_json.datasets import JsonDataset, is_json_dataset
@@ -108,19 +109,24 @@ def load_model(
 ) -> plugtrack_rcnn.PlugTrackRCNN:
     """The PlugTrackRCNN of ``cfg`` with its weights, on its device, in evaluation mode.
 
+    For inference only: its detector computes as ``TEST.SPEED`` says.
+
     Args:
         tracker_required: the weights must have a tracker's; where None, if ``TEST.TFD`` needs one.
 
     Raises:
-        UserError: another architecture, or what ``modeling.checkpoint.load_weights`` refuses.
+        UserError: another architecture, a ``TEST.SPEED`` that the device does not have, or what
+            ``modeling.checkpoint.load_weights`` refuses.
     """
     expected, found = plugtrack_rcnn.PlugTrackRCNN.__name__, cfg.MODEL.META_ARCHITECTURE
     if found != expected:
         raise UserError(f"MODEL.META_ARCHITECTURE {found}: expected {expected}")
     if tracker_required is None:
         tracker_required = needs_tracker(cfg)
+    speed = build_speed(cfg)
     model = build_model(cfg).eval()
     load_weights(model, cfg.MODEL.WEIGHTS, tracker_required=tracker_required)
+    speed_up(model.parts(), speed)
     return model
 
 

@@ -30,6 +30,7 @@ from d2_plugtrack.data.catalog import find_videos
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.host import open_host
 from d2_plugtrack.outputs import ensure_writable, write_json, write_text
+from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 
 
 @exit_on_user_error
@@ -42,7 +43,8 @@ def main(argv: list[str] | None = None) -> None:
     dataset = find_videos(args.dataset)  # refuses a name before the weights are loaded
     rows = [row for row in ABLATION_ROWS if row.short_name in args.settings]
     tracks = any(row.tracks for row in rows)
-    host = open_host(args.config_file, args.opts, tracker_required=tracks)
+    opts = [*speed_opts(args), *args.opts]
+    host = open_host(args.config_file, opts, tracker_required=tracks)
     records = host.load_videos(args.dataset)
     runs = build_ablation_runs(host.cfg, host.tracker, rows)
     detected = host.detect(records, args.batch_size)
@@ -117,6 +119,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables, likewise")
     parser.add_argument("--batch-size", type=int, default=4, help="frames through the detector")
+    add_speed_arguments(parser)
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
     return parser.parse_args(argv)
 

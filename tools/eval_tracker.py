@@ -17,6 +17,7 @@ from d2_plugtrack.data.catalog import find_videos
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.host import open_host
 from d2_plugtrack.outputs import ensure_writable, write_json
+from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.tracker_evaluation import TrackingOverlap, tracking_overlap
 
 
@@ -28,7 +29,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.json:
         ensure_writable(args.json)
     find_videos(args.dataset)  # refuses a name before the weights are loaded
-    host = open_host(args.config_file, args.opts, tracker_required=True)
+    opts = [*speed_opts(args), *args.opts]
+    host = open_host(args.config_file, opts, tracker_required=True)
     records = host.load_videos(args.dataset)
     overlaps: dict[int, list[TrackingOverlap]] = defaultdict(list)
     maps, video = [], []
@@ -74,6 +76,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dataset", required=True, help="a dataset of videos")
     parser.add_argument("--gaps", type=int, nargs="+", default=[1, 3, 5, 9], metavar="FRAMES")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
+    add_speed_arguments(parser)
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
     return parser.parse_args(argv)
 

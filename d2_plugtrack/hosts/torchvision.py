@@ -18,6 +18,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import maskrcnn_inference
 
 from ..core.detector import FrameFeatures, Proposals
+from ..core.precision import Part
 
 if TYPE_CHECKING:
     from ..data.labeled_frames import LabeledFrame
@@ -108,6 +109,15 @@ class TorchvisionDetector:
         regions = heads.mask_roi_pool(features.maps, [boxes], features.image_sizes)
         logits = heads.mask_predictor(heads.mask_head(regions))
         return maskrcnn_inference(logits, [labels + 1])[0][:, 0]  # one more: the background
+
+    def parts(self) -> list[Part]:
+        """The networks of the model, for ``core.precision.speed_up``; the predictor is small."""
+        heads = self.model.roi_heads
+        on_regions = [heads.box_head]
+        if heads.has_mask():
+            on_regions += [heads.mask_head, heads.mask_predictor]
+        on_images = (self.model.backbone, self.model.rpn.head)
+        return [*(Part(m, compiles=True) for m in on_images), *map(Part, on_regions)]
 
     def _predict(self, maps, boxes: list[Tensor], image_sizes) -> tuple[Tensor, Tensor]:
         heads = self.model.roi_heads

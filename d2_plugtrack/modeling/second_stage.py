@@ -14,7 +14,7 @@ from ..prerequisites import require_detectron2
 
 require_detectron2()
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from detectron2.modeling.roi_heads import (
@@ -25,9 +25,11 @@ from detectron2.modeling.roi_heads import (
     StandardROIHeads,
 )
 from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference
+from detectron2.modeling.roi_heads.mask_head import BaseMaskRCNNHead
 from detectron2.structures import Boxes, Instances
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..core.precision import Part
 from ..errors import UserError
 
 Maps = Mapping[str, Tensor]  # name: (N, C, H, W)
@@ -56,6 +58,13 @@ class SecondStage:
     def predictor(self) -> FastRCNNOutputLayers:
         """Whose boxes and thresholds stock inference takes."""
         return self.heads.box_predictor
+
+    def parts(self) -> list[Part]:
+        """The networks of boxes and masks; the predictors are small, and are no parts."""
+        parts = [Part(head) for head in self._box_heads()]
+        if self.has_masks and isinstance(self.heads.mask_head, BaseMaskRCNNHead):
+            parts.append(Part(self.heads.mask_head, "layers"))  # forward takes Instances
+        return parts
 
     def predict(self, maps: Maps, proposals: list[Instances]) -> Predictions:
         """Boxes and class probabilities of the proposals of N images."""
@@ -89,6 +98,9 @@ class SecondStage:
         (segmented,) = self.heads.forward_with_given_boxes(maps, [given])
         return segmented.pred_masks[:, 0]
 
+    def _box_heads(self) -> Iterable[nn.Module]:
+        return [self.heads.box_head]
+
     def _box_vectors(self, maps: Maps, boxes: list[Boxes]) -> Tensor:
         heads = self.heads
         return heads.box_head(heads.box_pooler([maps[n] for n in heads.box_in_features], boxes))
@@ -96,6 +108,9 @@ class SecondStage:
 
 class Res5Stage(SecondStage):
     """Res5ROIHeads (C4): the backbone's last stage is the box head, and shared with masks."""
+
+    def _box_heads(self) -> Iterable[nn.Module]:
+        return [self.heads.res5]
 
     def _box_vectors(self, maps: Maps, boxes: list[Boxes]) -> Tensor:
         heads = self.heads
@@ -132,6 +147,9 @@ class CascadeStage(SecondStage):
         regions = heads.box_pooler([maps[n] for n in heads.box_in_features], [Boxes(boxes)])
         stages = zip(heads.box_head, heads.box_predictor, strict=True)
         return self._mean([p.predict_probs(p(head(regions)), given)[0] for head, p in stages])
+
+    def _box_heads(self) -> Iterable[nn.Module]:
+        return self.heads.box_head  # a list, one a stage
 
     def _mean(self, stages: list[Tensor]) -> Tensor:
         # not torch.mean: stock's own order of operations, to the bit
