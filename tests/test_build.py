@@ -4,17 +4,20 @@ import inspect
 from types import SimpleNamespace
 
 import pytest
+import torch
 from yacs.config import CfgNode
 
 from d2_plugtrack.build import (
     build_pipeline,
     build_region_sampling,
     build_rescoring,
+    build_speed,
     build_tracker,
     build_video_run,
     needs_tracker,
 )
 from d2_plugtrack.config import add_plugtrack_config
+from d2_plugtrack.core.precision import Speed
 from d2_plugtrack.core.rescoring import Rescoring
 from d2_plugtrack.core.seq_nms import seq_nms
 from d2_plugtrack.errors import UserError
@@ -187,6 +190,16 @@ def test_rescoring_takes_its_keys(cfg):
     )
 
 
+def test_every_key_of_speed_arrives(cfg):
+    cfg.MODEL.DEVICE = "cpu"
+    assert build_speed(cfg) == Speed("float32", channels_last=False, compile=False)
+    keys = cfg.TEST.SPEED
+    for keys.PRECISION in ("bf16", "fp16"):
+        for keys.CHANNELS_LAST in (True, False):
+            expected = Speed(keys.PRECISION, keys.CHANNELS_LAST, compile=False)
+            assert build_speed(cfg) == expected
+
+
 def test_masks_are_asked_for_and_not_in_evaluation(cfg, tracker):
     assert build_pipeline(cfg, tracker, masks=True).masks is True
     assert build_pipeline(cfg, tracker).masks is build_video_run(cfg, tracker).pipeline.masks
@@ -250,3 +263,28 @@ def test_links_of_a_tracker_that_does_not_track(cfg, tracker, key):
         build_video_run(cfg, tracker)
     cfg.TEST.SEQ_NMS.ENABLED = False  # where nothing is linked it does not matter
     assert build_pipeline(cfg, tracker).tracker is None
+
+
+def test_a_precision_that_does_not_exist(cfg):
+    cfg.MODEL.DEVICE, cfg.TEST.SPEED.PRECISION = "cpu", "half"
+    with pytest.raises(UserError, match="PRECISION half: expected one of float32, bf16, fp16"):
+        build_speed(cfg)
+
+
+def test_a_gpu_without_bf16(cfg, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    cfg.MODEL.DEVICE, cfg.TEST.SPEED.PRECISION = "cuda", "bf16"
+    with pytest.raises(UserError, match="PRECISION bf16: expected a GPU that has it.*fp16 would"):
+        build_speed(cfg)
+    cfg.TEST.SPEED.PRECISION = "fp16"
+    assert build_speed(cfg).precision == "fp16"
+
+
+def test_no_compiler(cfg, monkeypatch):
+    cfg.MODEL.DEVICE, cfg.TEST.SPEED.COMPILE = "cpu", True
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/nowhere/g++"))
+    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+    expected = r"SPEED.COMPILE True: expected a C\+\+ compiler .*No working C\+\+ compiler.*nowhere"
+    with pytest.raises(UserError, match=expected) as refused:
+        build_speed(cfg)
+    assert "\n" not in str(refused.value)
