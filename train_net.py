@@ -76,7 +76,9 @@ def run(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     speed = speed_opts(args)
     if speed and not args.eval_only:
-        raise UserError(f"{' '.join(speed)}: expected with --eval-only; training has SOLVER.AMP")
+        raise UserError(
+            "--amp, --channels-last, --compile: expected with --eval-only; training has SOLVER.AMP"
+        )
     args.opts = [*speed, *args.opts]
     cfg = load_config(args.config_file, args.opts)  # a mistake is reported once, not per process
     check_processes(cfg, args)

@@ -399,6 +399,14 @@ MISTAKES = {
         ["MODEL.WEIGHTS", "{tracker}", "TEST.VID.PROTOCOL", "voc"],
         "TEST.VID.PROTOCOL voc: expected one of fgfa",
     ),
+    "precision": (
+        *(TRAIN, [*STAGE_TWO, "--eval-only"], ["TEST.SPEED.PRECISION", "half"]),
+        "TEST.SPEED.PRECISION half: expected one of float32, bf16, fp16",
+    ),
+    "options of inference": (
+        *(TRAIN, [*STAGE_TWO, "--amp", "bf16", "--compile"], []),
+        "error: --amp, --channels-last, --compile: expected with --eval-only",
+    ),
     "ablation, unknown set": (ABLATION, [*STAGE_TWO, "--dataset", "sets"], [], KNOWN_SETS),
     "overlaps, unknown set": (OVERLAPS, [*STAGE_TWO, "--dataset", "sets"], [], KNOWN_SETS),
     "ablation, stills": (

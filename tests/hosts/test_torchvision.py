@@ -1,6 +1,7 @@
 """torchvision's models in the video pipeline: what they report frame by frame, exactly."""
 
 import inspect
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torchvision.models import detection
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from d2_plugtrack.core.detector import check, detect_frames
+from d2_plugtrack.core.precision import Speed, speed_up
 from d2_plugtrack.core.tfd import VideoPipeline
 from d2_plugtrack.data.labeled_frames import LabeledFrame
 from d2_plugtrack.errors import UserError
@@ -178,6 +180,54 @@ def test_only_a_mask_rcnn_has_masks(models, tiny):
 
 def test_check_finds_nothing_wrong_with_masks(models):
     assert check(TorchvisionDetector(models("mask")), images(*[(96, 128)] * 2)) == []
+
+
+# ---- mixed precision -------------------------------------------------------------------------
+
+NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+CHOICES = [  # float16 on a CPU is for the patient
+    ("cpu", "bf16"),
+    pytest.param(("cuda", "bf16"), marks=NEEDS_CUDA),
+    pytest.param(("cuda", "fp16"), marks=NEEDS_CUDA),
+]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("name", ["tiny", "plain", "mask"])
+def test_in_mixed_precision_boxes_and_scores_stay_near(models, name, choice):
+    device, precision = choice
+    exact, faster = (TorchvisionDetector(deepcopy(models(name)).to(device)) for _ in range(2))
+    speed_up(faster.parts(), Speed(precision, channels_last=True, compile=False))
+    frames = images((64, 128))
+    features, ours = exact.extract(frames), faster.extract(frames)
+    for key, expected in features.maps.items():
+        assert ours.maps[key].dtype is torch.float32 and ours.maps[key].is_contiguous()
+        assert not torch.equal(ours.maps[key], expected)
+        if name not in SLOW:
+            assert (ours.maps[key] - expected).abs().max() < 0.05 * expected.abs().max()
+    if name in SLOW:
+        ours = features  # fifty random layers multiply what the first ones have rounded
+    boxes = torch.rand(30, 4, device=device) * torch.tensor([90, 30, 36, 30], device=device)
+    boxes[:, 2:] += boxes[:, :2] + 2
+    found, expected = (refined(d, f, boxes) for d, f in ((faster, ours), (exact, features)))
+    assert (found - expected).abs().max() < 0.2  # pixels
+    scores = faster.classify(ours, boxes)
+    assert scores.dtype is torch.float32 and scores.std() > 0.1
+    assert (scores - exact.classify(features, boxes)).abs().max() < 0.1
+    (proposals,) = faster.detect(ours)
+    assert proposals.class_boxes.dtype is proposals.scores.dtype is torch.float32
+    if exact.segment is not None:
+        labels = torch.arange(30, device=device) % (CLASSES - 1)
+        masks = faster.segment(ours, boxes, labels)
+        assert masks.dtype is torch.float32
+        errors = (masks - exact.segment(features, boxes, labels)).abs()
+        assert errors.mean() < 0.01  # of logits of up to 80
+
+
+def refined(detector: TorchvisionDetector, features, boxes: torch.Tensor) -> torch.Tensor:
+    _, deltas = detector._predict(features.maps, [boxes], features.image_sizes)
+    return detector.model.roi_heads.box_coder.decode(deltas, [boxes])
 
 
 # ---- the protocol ----------------------------------------------------------------------------
