@@ -124,7 +124,8 @@ def add_plugtrack_config(cfg: "CfgNode") -> None:
     # Backbone and heads only; training takes no notice (SOLVER.AMP is training's). Boxes and
     # probabilities are computed in float32, and all of the tracker is.
     cfg.TEST.SPEED = node()
-    # "float32", or mixed precision: "bf16" or "fp16".
+    # "float32", or mixed precision: "bf16" or "fp16". Where a CPU has no instructions for them
+    # they are slower (fp16: most CPUs, ten times and more).
     cfg.TEST.SPEED.PRECISION = "float32"
     # True: weights in channels-last memory format.
     cfg.TEST.SPEED.CHANNELS_LAST = False

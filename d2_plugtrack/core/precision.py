@@ -44,6 +44,8 @@ def speed_up(parts: Iterable[Part], speed: Speed) -> None:
     if speed == Speed("float32", channels_last=False, compile=False):
         return
     for part in parts:
+        if next(part.module.parameters(), None) is None:
+            continue  # an nn.Identity in a head's place, say
         if speed.channels_last:
             part.module.to(memory_format=torch.channels_last)
         method = getattr(type(part.module), part.method)

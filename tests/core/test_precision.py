@@ -113,6 +113,12 @@ def test_what_calls_a_part_stays_exact():
     assert whole(x).dtype is torch.float32
 
 
+def test_a_part_of_no_parameters_stays_what_it_is():
+    identity, x = nn.Identity(), maps()
+    speed_up([Part(identity, compiles=True)], Speed("bf16", channels_last=True, compile=True))
+    assert identity(x) is x
+
+
 def test_a_failing_part_leaves_no_autocast_behind():
     net = Net()
     speed_up([Part(net)], OFF._replace(precision="bf16"))
