@@ -1,12 +1,17 @@
 """Options of the command line are keys of TEST.SPEED, and only those that are given."""
 
 import argparse
+import runpy
+from pathlib import Path
 
 import pytest
 from yacs.config import CfgNode
 
 from d2_plugtrack.config import add_torchvision_config
 from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = str(ROOT / "configs/TinyVID/plugtrack_tiny.yaml")
 
 
 def parse(*words):
@@ -46,3 +51,32 @@ def test_a_precision_that_there_is_not(capsys):
     with pytest.raises(SystemExit):
         parse("--amp", "half")
     assert "bf16" in capsys.readouterr().err
+
+
+# ---- scripts ---------------------------------------------------------------------------------
+
+
+class Opened(Exception):
+    """The keys that a script hands on; the rest of it is not run."""
+
+
+def show_keys(config_file, opts, **others):
+    raise Opened(opts)
+
+
+@pytest.mark.parametrize("name", ["tools/ablation.py", "tools/eval_tracker.py"])
+def test_tools_hand_them_on_before_their_keys(name, monkeypatch):
+    main = runpy.run_path(str(ROOT / name))["main"]
+    monkeypatch.setitem(main.__wrapped__.__globals__, "open_host", show_keys)
+    with pytest.raises(Opened) as opened:
+        main(["--config-file", CONFIG, "--dataset", "tiny_vid_test", "--amp", "bf16", "SEED", "3"])
+    assert opened.value.args == (["TEST.SPEED.PRECISION", "bf16", "SEED", "3"],)
+
+
+def test_evaluation_hands_them_on_before_its_keys(monkeypatch):
+    import train_net
+
+    monkeypatch.setattr(train_net, "load_config", show_keys)
+    with pytest.raises(Opened) as opened:
+        train_net.run(["--config-file", CONFIG, "--eval-only", "--channels-last", "SEED", "3"])
+    assert opened.value.args == (["TEST.SPEED.CHANNELS_LAST", "True", "SEED", "3"],)

@@ -71,7 +71,7 @@ def _leaving_float32(method: Callable, dtype: torch.dtype | None) -> Callable:
 def _to_float32(value: Any) -> Any:
     if isinstance(value, Tensor):
         # contiguous: RoIAlign would copy maps that are channels last at every call
-        return value.to(torch.float32).contiguous()
+        return value.contiguous().to(torch.float32)
     if isinstance(value, Mapping):
         return {key: _to_float32(v) for key, v in value.items()}
     return [_to_float32(v) for v in value]
