@@ -129,8 +129,9 @@ def add_plugtrack_config(cfg: "CfgNode") -> None:
     cfg.TEST.SPEED.PRECISION = "float32"
     # True: weights in channels-last memory format.
     cfg.TEST.SPEED.CHANNELS_LAST = False
-    # True: the backbone and the RPN's head by torch.compile, anew for another size of image. Needs
-    # a C++ compiler on the CPU, Triton on CUDA.
+    # True: the backbone and the RPN's head by torch.compile, at first and for the first few other
+    # sizes of images and batches; each takes seconds (on a CPU a minute, an HRNet several). Needs a
+    # C++ compiler on the CPU, Triton on CUDA.
     cfg.TEST.SPEED.COMPILE = False
 
     # ---- Evaluation ------------------------------------------------------------------------

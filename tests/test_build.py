@@ -280,11 +280,12 @@ def test_a_gpu_without_bf16(cfg, monkeypatch):
     assert build_speed(cfg).precision == "fp16"
 
 
-def test_no_compiler(cfg, monkeypatch):
+def test_no_compiler(cfg):
+    from torch._inductor import config as inductor
+
     cfg.MODEL.DEVICE, cfg.TEST.SPEED.COMPILE = "cpu", True
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/nowhere/g++"))
-    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+    nothing = {"cpp.cxx": (None, "/nowhere/g++"), "force_disable_caches": True}
     expected = r"SPEED.COMPILE True: expected a C\+\+ compiler .*No working C\+\+ compiler.*nowhere"
-    with pytest.raises(UserError, match=expected) as refused:
+    with inductor.patch(nothing), pytest.raises(UserError, match=expected) as refused:
         build_speed(cfg)
     assert "\n" not in str(refused.value)

@@ -65,6 +65,7 @@ def test_mixed_precision_finds_the_same(records_of, name, choice):
     pairs = [nearest(*proposals) for proposals in zip(exact, found, strict=True)]
     ious, scores, near = (torch.cat(values) for values in zip(*pairs, strict=True))
     assert len(ious) > 400 and ious.dtype is scores.dtype is torch.float32
+    assert not torch.equal(exact[0].scores, found[0].scores)
     # a few proposals differ: RPN's NMS and its limit have chosen others
     assert (ious > 0.95).float().mean() > 0.95
     assert (scores - near).abs().mean() < 0.02

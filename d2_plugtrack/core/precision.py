@@ -36,7 +36,7 @@ class Part(NamedTuple):
 
     module: nn.Module
     method: str = "forward"
-    compiles: bool = False  # its inputs have the size of the image: a video compiles it once
+    compiles: bool = False  # what enters has the size of the images, not a number of regions
 
 
 def speed_up(parts: Iterable[Part], speed: Speed) -> None:
