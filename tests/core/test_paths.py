@@ -32,6 +32,27 @@ def test_a_score_too_small_to_count_is_no_extension():
     assert new.tolist() == [0.25, 0.25, 0.25] and first.tolist() == [0, 0, 0]
 
 
+def graph_of(num_nodes, links):
+    """A graph without overlaps from (node, node) pairs in ascending order."""
+    starts = np.searchsorted([a for a, _ in links], np.arange(num_nodes + 1))
+    return CHAIN._replace(
+        link_starts=starts,
+        link_nodes=np.array([b for _, b in links], dtype=np.int32),
+        overlap_starts=np.zeros(num_nodes + 1, dtype=np.int64),
+    )
+
+
+def test_what_is_computed_again_follows_the_same_rules():
+    # nodes 0, 1, 2 | 3, 4: 0 and 3 leave, and 4 is left with 1 and 2, equally strong
+    graph = graph_of(5, [(0, 3), (0, 4), (1, 4), (2, 4)])
+    new, first = rescore_class(graph, np.array([0.5, 0.25, 0.25, 0.5, 0.25]), 0.01)
+    assert new.tolist() == [0.5, 0.25, 0.25, 0.5, 0.25] and first.tolist() == [0, 1, 2, 0, 1]
+    # nodes 0, 1 | 2, 3 | 4: 0 and 2 leave, 3 is left with 1, and 4 adds nothing to 0.25 + 0.25
+    graph = graph_of(5, [(0, 2), (0, 3), (1, 3), (3, 4)])
+    new, first = rescore_class(graph, np.array([0.5, 0.25, 0.5, 0.25, 1e-20]), 0.01)
+    assert new.tolist() == [0.5, 0.25, 0.5, 0.25, 0.0] and first.tolist() == [0, 1, 0, 1, -1]
+
+
 def test_one_class_is_a_column_of_all():
     rng = np.random.default_rng(0)
     boxes = rng.random((60, 4)) * 5 + [0, 0, 20, 20]
