@@ -10,7 +10,12 @@ import pytest
 import torch
 
 from d2_plugtrack.benchmarks.plain_seq_nms import plain_seq_nms
-from d2_plugtrack.benchmarks.synthetic_videos import crowd, moving_objects, parked_car
+from d2_plugtrack.benchmarks.synthetic_videos import (
+    crowd,
+    moving_objects,
+    moving_pairs,
+    parked_car,
+)
 from d2_plugtrack.core.seq_nms import seq_nms
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,7 +52,7 @@ def test_figures_tables_and_plot(tmp_path):
 @pytest.mark.parametrize("tracked", [False, True], ids=["seq_nms", "seq_track_nms"])
 @pytest.mark.parametrize(
     ("make", "frames", "boxes"),
-    [(moving_objects, 60, 10), (moving_objects, 20, 40), (parked_car, 40, 20), (crowd, 40, 12)],
+    [(moving_objects, 60, 10), (moving_pairs, 40, 20), (parked_car, 40, 20), (crowd, 40, 12)],
 )
 def test_plain_implementation_gives_the_same(make, frames, boxes, tracked):
     for seed in range(3):
@@ -62,7 +67,7 @@ def test_plain_implementation_gives_the_same(make, frames, boxes, tracked):
             assert torch.equal(result.scores[frame], torch.from_numpy(plain.scores[frame]).to(old))
 
 
-@pytest.mark.parametrize("make", [moving_objects, parked_car, crowd])
+@pytest.mark.parametrize("make", [moving_objects, moving_pairs, parked_car, crowd])
 def test_synthetic_videos(make):
     video = make(30, 10, 5)
     assert len(video.boxes) == len(video.scores) == len(video.mapped_boxes) == 30

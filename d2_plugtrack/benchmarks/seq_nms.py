@@ -19,7 +19,7 @@ import torch
 
 from ..core.seq_nms import seq_nms
 from .plain_seq_nms import plain_seq_nms
-from .synthetic_videos import BoxVideo, crowd, moving_objects, parked_car
+from .synthetic_videos import BoxVideo, crowd, moving_objects, moving_pairs, parked_car
 
 CLASSES = 30
 SHORT, MEDIUM, LONG = 200, 2_000, 20_000  # frames
@@ -45,6 +45,8 @@ FULL = [
     Case("moving objects", moving_objects, MEDIUM, 10, repeats=9, videos=3),
     Case("moving objects", moving_objects, LONG, 10, repeats=5),
     Case("moving objects", moving_objects, 500, 50, repeats=9, videos=3),
+    Case("two boxes an object", moving_pairs, SHORT, 10, repeats=40, videos=10),
+    Case("two boxes an object", moving_pairs, MEDIUM, 10, repeats=9, videos=3),
     Case("parked car", parked_car, 200, 100, repeats=3),
     Case("parked car", parked_car, 400, 100, repeats=3),
     Case("crowd", crowd, 200, 50, repeats=5),

@@ -26,13 +26,21 @@ class BoxVideo(NamedTuple):
 
 
 def moving_objects(frames: int, boxes: int, classes: int, seed: int = 0) -> BoxVideo:
-    """N/2 objects on smooth tracks, each with two jittered boxes a frame.
+    """N objects on smooth tracks, each with one jittered box a frame, as a detector's NMS leaves.
 
     A box is missing in every twentieth frame, an object is somewhere else every hundredth. Scores
     are a softmax over K classes and background, the object's class first by a margin.
     """
+    return _moving(frames, boxes, classes, seed, objects=boxes)
+
+
+def moving_pairs(frames: int, boxes: int, classes: int, seed: int = 0) -> BoxVideo:
+    """The same with N/2 objects, each with two boxes a frame, of which most overlap."""
+    return _moving(frames, boxes, classes, seed, objects=(boxes + 1) // 2)
+
+
+def _moving(frames: int, boxes: int, classes: int, seed: int, objects: int) -> BoxVideo:
     rng = np.random.default_rng(seed)
-    objects = (boxes + 1) // 2
     jumps = rng.uniform(0, SIZE, (frames, objects, 2)) * (rng.random((frames, objects, 1)) < 0.01)
     way = rng.normal(0, 4, (objects, 2)) * np.arange(frames)[:, None, None] + jumps.cumsum(axis=0)
     centers = np.abs((rng.uniform(0, SIZE, (objects, 2)) + way) % (2 * SIZE) - SIZE)  # reflected
@@ -69,7 +77,7 @@ def _around(
 ) -> BoxVideo:
     """Boxes around the objects' ``centers`` (F, M, 2), all of ``sizes`` (M, 2)."""
     frames, objects = centers.shape[:2]
-    owner = np.arange(boxes) % objects
+    owner = np.arange(boxes) % max(1, objects)
     present = rng.random((frames, boxes)) >= missing
     own_centers = centers[:, owner] + rng.normal(0, jitter, (frames, boxes, 2))
     next_centers = np.roll(centers, -1, axis=0)[:, owner] + rng.normal(0, jitter / 2, (boxes, 2))
