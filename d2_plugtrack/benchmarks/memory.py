@@ -1,9 +1,9 @@
 """Memory of the video path over a long video, with cuts and without a single one.
 
 Shape letters: B boxes of a frame, K classes. Frame results are made up as they are needed and go
-through ``VideoPredictor`` as a detector's do, or through ``VideoRun``; there is no network. The
-objects of the finished video are gone through once. Each video has a process of its own, whose
-growth is its peak resident memory less what it had before the first frame.
+through ``VideoPredictor`` as a detector's do; there is no network. The objects of the finished
+video are gone through once. Each video has a process of its own, whose growth is its peak resident
+memory less what it had before the first frame.
 """
 
 import time

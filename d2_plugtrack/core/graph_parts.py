@@ -27,15 +27,16 @@ class GraphParts:
 
     def __init__(self, graph: BoxGraph, most_nodes: int):
         num_nodes = len(graph.link_starts) - 1
-        if num_nodes <= most_nodes:
-            self._order = np.arange(num_nodes, dtype=np.int32)
-            self._bounds = np.unique([0, num_nodes])
-        else:
+        self._order = np.arange(num_nodes, dtype=np.int32)
+        self._bounds = np.unique([0, num_nodes])
+        if num_nodes > most_nodes:
             self._order, self._bounds = _find_parts(*graph, most_nodes)
-            graph = _in_order(graph, self._order)
-        self._graph = graph
+        self._graph = graph if len(self._bounds) <= 2 else _in_order(graph, self._order)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, BoxGraph]]:
+        if len(self._bounds) == 2:  # one part, or several that are small: no need to copy it
+            yield self._order, self._graph
+            return
         links, overlaps = self._graph[:2], self._graph[2:]
         for first, end in zip(self._bounds[:-1], self._bounds[1:], strict=True):
             part = BoxGraph(*_cut_out(*links, first, end), *_cut_out(*overlaps, first, end))

@@ -57,6 +57,23 @@ def test_what_was_in_memory_goes_to_disk_with_the_rest(tmp_path):
     assert spool.read(0).tolist() == list(range(10))
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("limit", [None, 700, 10**6])
+def test_arrays_of_several_chunks(tmp_path, monkeypatch, seed, limit):
+    monkeypatch.setattr("d2_plugtrack.core.spool._CHUNK", 200)
+    rng = np.random.default_rng(seed)
+    spool = Spool(None if limit is None else Spooling(limit, tmp_path))
+    given = [rng.random(rng.integers(0, 40)).astype("fd"[i % 2]) for i in range(20)]
+    for array in given:  # up to 312 bytes, more than a chunk
+        spool.append(array)
+    for number, array in enumerate(given):
+        np.testing.assert_array_equal(spool.read(number), array)
+        spool.write(number, 0, -array)
+    for number, array in enumerate(given):
+        np.testing.assert_array_equal(spool.read(number), -array)
+    assert spool.bytes_on_disk == (sum(a.nbytes for a in given) if limit == 700 else 0)
+
+
 def test_a_change_of_what_was_given_changes_nothing(tmp_path):
     for limit in (0, 1000):
         spool, array = Spool(Spooling(limit, tmp_path)), np.zeros(3)
