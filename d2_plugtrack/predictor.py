@@ -2,7 +2,7 @@
 
 Shape letters: M objects of a frame. In the manner of detectron2's DefaultPredictor, for videos:
 ``step`` takes one frame after the other, ``finish`` re-scores the whole video and begins another.
-Memory does not grow with the video (``core/video_rescorer.py``).
+Frames of a long video wait on disk for its end (``core/video_rescorer.py``).
 Reading and writing video files is in ``video_io.py``, drawing in ``visualization.py``.
 """
 

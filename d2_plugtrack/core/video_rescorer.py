@@ -1,10 +1,11 @@
-"""Re-scoring a video as its frames come, in memory that does not grow with it (Sec. 6.4).
+"""Re-scoring a video as its frames come, in memory that hardly grows with it (Sec. 6.4).
 
 Shape letters: F frames, B boxes of a frame, B' of the frame before, K foreground classes. Boxes
 are xyxy in pixels of the frame. The result is that of ``seq_nms`` on the whole video, path numbers
 included: where no box of a frame links to the next frame, in no class, nothing that comes later
 can change what came before, and the part up to there is finished. A part that goes on and on, as
-where a car is parked in every frame, waits on disk (``spool.py``).
+where a car is parked in every frame, waits on disk (``spool.py``); while it is re-scored, some
+tens of bytes a box are in memory.
 
 No frames give nothing; a frame without boxes is a cut.
 """
