@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .box_graph import BoxGraph
-from .graph_parts import GraphParts
 from .host_frames import HostFrame, flatten_masks, mask_starts, unflatten_masks
+from .node_groups import NodeGroups
 from .paths import rescore_class
 from .spool import Spool, Spooling
 
@@ -104,7 +104,7 @@ class OpenPart:
 
     def rescore(self, min_score: float) -> None:
         """Put new scores in the place of the old ones, class by class. Once, at the end."""
-        parts = GraphParts(self._graph(), NODES_AT_ONCE)
+        parts = NodeGroups(self._graph(), NODES_AT_ONCE)
         for k in range(self._num_classes):
             scores = np.empty(self.num_nodes, np.float64)
             for block, nodes in self._places():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from d2_plugtrack.core.box_graph import BoxGraph, find_edges
-from d2_plugtrack.core.graph_parts import GraphParts
+from d2_plugtrack.core.node_groups import NodeGroups
 
 
 def random_graph(seed):
@@ -45,7 +45,7 @@ def test_parts_are_whole_and_all_there(seed, most_nodes):
     expected = edges(graph, range(num_nodes))
     found = ([], [])
     seen = []
-    parts = GraphParts(graph, most_nodes)
+    parts = NodeGroups(graph, most_nodes)
     for nodes, part in parts:
         for gathered, pairs in zip(found, edges(part, nodes.tolist()), strict=True):
             gathered += pairs
@@ -69,10 +69,10 @@ def test_small_parts_come_together():
     starts = np.array([0, 0, 0, 0, 1, 1])
     none = np.zeros(6, np.int64), np.zeros(0, np.int32)
     graph = BoxGraph(starts, np.array([4], np.int32), *none)
-    parts = [(nodes.tolist(), part.link_nodes.tolist()) for nodes, part in GraphParts(graph, 3)]
+    parts = [(nodes.tolist(), part.link_nodes.tolist()) for nodes, part in NodeGroups(graph, 3)]
     assert parts == [([0, 1, 2], []), ([3, 4], [1])]
 
 
 def test_no_nodes_have_no_parts():
     none = np.zeros(1, np.int64), np.zeros(0, np.int32)
-    assert list(GraphParts(BoxGraph(*none, *none), 5)) == []
+    assert list(NodeGroups(BoxGraph(*none, *none), 5)) == []

@@ -14,7 +14,7 @@ from .box_graph import BoxGraph
 from .compiled import compiled
 
 
-class GraphParts:
+class NodeGroups:
     """Iterates over ``(nodes, graph)``: which nodes, int32, and their graph, numbered anew.
 
     Small parts come together. Nodes keep their order where they are connected, as ties are decided
