@@ -51,34 +51,113 @@ def _rescore_classes(  # type: ignore[no-untyped-def]
     link_starts, link_nodes, overlap_starts, overlap_nodes, scores, min_score
 ):
     num_nodes, num_classes = scores.shape
-    links = (link_starts, link_nodes)
-    back_links = _reversed(link_starts, link_nodes)
-    overlaps = (overlap_starts, overlap_nodes)
+    order, part_starts = _parts(link_starts, link_nodes, overlap_starts, overlap_nodes)
+    links = _reordered(link_starts, link_nodes, order)
+    overlaps = _reordered(overlap_starts, overlap_nodes, order)
+    back_links = _reversed(*links)
     new_scores = np.zeros(scores.shape, np.float64)
     first_nodes = np.full(scores.shape, -1, np.int32)
+    of_class = np.empty(num_nodes, np.float64)
     totals = np.empty(num_nodes, np.float64)
     origins = np.empty(num_nodes, np.int32)
     path = np.empty(num_nodes, np.int32)
     buffers = (np.empty(num_nodes, np.int32), np.empty(num_nodes, np.int32))
-    for k in range(num_classes):
-        of_class = scores[:, k].copy()
-        ends = _first_ends(links, back_links, of_class, totals, origins)
-        while len(ends) > 0:
-            negative_total, end = heapq.heappop(ends)
-            total = -negative_total
-            if total != totals[end]:
-                continue  # outdated: totals only fall
-            if total < min_score:
-                break
-            length = _trace(origins, end, path)
-            first = path[length - 1]
-            for place in range(length):
-                new_scores[path[place], k] = total / length
-                first_nodes[path[place], k] = first
-            _remove(
-                path, length, links, back_links, overlaps, of_class, totals, origins, buffers, ends
-            )
+    for part in range(len(part_starts) - 1):
+        begin, stop = part_starts[part], part_starts[part + 1]
+        for k in range(num_classes):
+            for node in range(begin, stop):
+                of_class[node] = scores[order[node], k]
+            ends = _first_ends(begin, stop, links, back_links, of_class, totals, origins)
+            while len(ends) > 0:
+                negative_total, end = heapq.heappop(ends)
+                total = -negative_total
+                if total != totals[end]:
+                    continue  # outdated: totals only fall
+                if total < min_score:
+                    break
+                length = _trace(origins, end, path)
+                first = order[path[length - 1]]
+                mean = total / length
+                for place in range(length):
+                    new_scores[order[path[place]], k] = mean
+                    first_nodes[order[path[place]], k] = first
+                _remove(
+                    path,
+                    length,
+                    links,
+                    back_links,
+                    overlaps,
+                    of_class,
+                    totals,
+                    origins,
+                    buffers,
+                    ends,
+                )
     return new_scores, first_nodes
+
+
+@compiled
+def _parts(link_starts, link_nodes, overlap_starts, overlap_nodes):  # type: ignore[no-untyped-def]
+    """Order of nodes."""
+    num_nodes = len(link_starts) - 1
+    roots = np.arange(num_nodes).astype(np.int32)
+    for node in range(num_nodes):
+        for edge in range(link_starts[node], link_starts[node + 1]):
+            _join(roots, node, link_nodes[edge])
+        for edge in range(overlap_starts[node], overlap_starts[node + 1]):
+            if overlap_nodes[edge] > node:
+                _join(roots, node, overlap_nodes[edge])
+    num_parts = 0
+    numbers = np.empty(num_nodes, np.int32)
+    sizes = np.zeros(num_nodes + 1, np.int64)
+    for node in range(num_nodes):
+        root = _root(roots, node)
+        if root == node:
+            numbers[node] = num_parts
+            num_parts += 1
+        else:
+            numbers[node] = numbers[root]
+        sizes[numbers[node] + 1] += 1
+    starts = np.cumsum(sizes[: num_parts + 1])
+    places = starts.copy()
+    order = np.empty(num_nodes, np.int32)
+    for node in range(num_nodes):
+        order[places[numbers[node]]] = node
+        places[numbers[node]] += 1
+    return order, starts
+
+
+@compiled
+def _root(roots, node):  # type: ignore[no-untyped-def]
+    while roots[node] != node:
+        roots[node] = roots[roots[node]]
+        node = roots[node]
+    return node
+
+
+@compiled
+def _join(roots, node, other):  # type: ignore[no-untyped-def]
+    first, second = _root(roots, node), _root(roots, other)
+    if first < second:
+        roots[second] = first
+    else:
+        roots[first] = second
+
+
+@compiled
+def _reordered(starts, nodes, order):  # type: ignore[no-untyped-def]
+    places = np.empty(len(order), np.int32)
+    for place in range(len(order)):
+        places[order[place]] = place
+    new_starts = np.zeros(len(order) + 1, np.int64)
+    new_nodes = np.empty(len(nodes), np.int32)
+    count = 0
+    for place in range(len(order)):
+        for edge in range(starts[order[place]], starts[order[place] + 1]):
+            new_nodes[count] = places[nodes[edge]]
+            count += 1
+        new_starts[place + 1] = count
+    return new_starts, new_nodes
 
 
 @compiled
@@ -100,15 +179,15 @@ def _reversed(starts, nodes):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _first_ends(links, back_links, scores, totals, origins):  # type: ignore[no-untyped-def]
+def _first_ends(begin, stop, links, back_links, scores, totals, origins):  # type: ignore[no-untyped-def]
     """Fill ``totals`` and ``origins``; return a heap of (-total, node) of what may end a path."""
-    for node in range(len(scores)):
+    for node in range(begin, stop):
         if scores[node] == 0:
             totals[node], origins[node] = _OUT_OF_PLAY, -1
         else:
             _extend(node, back_links, scores, totals, origins)
     ends = [(0.0, 0) for _ in range(0)]
-    for node in range(len(scores)):
+    for node in range(begin, stop):
         if totals[node] != _OUT_OF_PLAY and not _is_covered(node, links, scores, totals):
             ends.append((-totals[node], node))
     heapq.heapify(ends)
