@@ -41,7 +41,13 @@ def find_edges(
         frame_starts: (F + 1,) int64, the first node of every frame, and V.
         link_iou: boxes of neighbouring frames link at this IoU and above.
         nms_iou: boxes of one frame overlap at this IoU and above.
+
+    Raises:
+        ValueError: shapes that do not belong together; compiled code would read beyond them.
     """
+    if not before.shape == boxes.shape == (frame_starts[-1], 4):
+        found = f"before {before.shape}, boxes {boxes.shape}"
+        raise ValueError(f"expected both of shape ({frame_starts[-1]}, 4), got {found}")
     before, boxes = (np.ascontiguousarray(b, dtype=np.float64) for b in (before, boxes))
     frame_starts = np.ascontiguousarray(frame_starts, dtype=np.int64)
     links = _close_pairs(before, boxes, frame_starts, 1, link_iou)

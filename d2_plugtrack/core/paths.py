@@ -1,13 +1,16 @@
-"""The best paths through linked boxes, one class at a time (Secs. 5 and 6.4).
+"""The best paths through linked boxes, class by class (Secs. 5 and 6.4).
 
-Shape letters: V boxes of a video ("nodes", numbered frame after frame), K foreground classes, E
-links, O overlaps of a ``BoxGraph``. Nodes are numbered as ties are decided: a lower number is an
-earlier frame, then a lower box index. No nodes and no classes are allowed. Where links and
-overlaps come from is ``box_graph.py``.
+Shape letters: V boxes of a video ("nodes", numbered frame after frame), K foreground classes, P
+parts. Nodes are numbered as ties are decided: a lower number is an earlier frame, then a lower box
+index. No nodes and no classes are allowed. Where links and overlaps come from is ``box_graph.py``.
 
 Dynamic programming over the whole graph gives the largest sum of a path ending in each node.
-After a path is taken only the sums that were built on a removed node are computed again, so that
-the cost grows with the number of nodes and not with its square.
+After a path is taken only the sums that were built on a removed node are computed again. Nodes that
+no chain of links and overlaps connects know nothing of each other: each connected part is done by
+itself, so that what is worked on at a time stays in the processor's cache however long the video.
+
+Of a part, the first sums are computed for many classes at once, in vector instructions; the search
+then goes class by class.
 """
 
 import heapq
@@ -18,6 +21,7 @@ from .box_graph import BoxGraph
 from .compiled import compiled
 
 _OUT_OF_PLAY = -np.inf  # the sum of a node that was taken or deleted: it extends no path
+_CLASSES_AT_ONCE = 32  # bounds the memory of the first sums
 
 
 def rescore_class(
@@ -41,84 +45,61 @@ def rescore_classes(
     Returns:
         (V, K) float64 mean score of the node's path, 0 where not kept, and (V, K) int32 the first
         node of that path, -1 where not kept.
+
+    Raises:
+        ValueError: another number of nodes; compiled code would read beyond the arrays.
     """
-    scores = np.ascontiguousarray(scores, dtype=np.float64)
-    return _rescore_classes(*graph, scores, float(min_score))
-
-
-@compiled
-def _rescore_classes(  # type: ignore[no-untyped-def]
-    link_starts, link_nodes, overlap_starts, overlap_nodes, scores, min_score
-):
-    num_nodes, num_classes = scores.shape
-    order, part_starts = _parts(link_starts, link_nodes, overlap_starts, overlap_nodes)
-    links = _reordered(link_starts, link_nodes, order)
-    overlaps = _reordered(overlap_starts, overlap_nodes, order)
-    back_links = _reversed(*links)
+    num_nodes = len(graph.link_starts) - 1
+    if scores.ndim != 2 or len(scores) != num_nodes:
+        raise ValueError(f"expected scores of shape ({num_nodes}, K), got {scores.shape}")
     new_scores = np.zeros(scores.shape, np.float64)
     first_nodes = np.full(scores.shape, -1, np.int32)
-    of_class = np.empty(num_nodes, np.float64)
-    totals = np.empty(num_nodes, np.float64)
-    origins = np.empty(num_nodes, np.int32)
-    path = np.empty(num_nodes, np.int32)
-    buffers = (np.empty(num_nodes, np.int32), np.empty(num_nodes, np.int32))
-    for part in range(len(part_starts) - 1):
-        begin, stop = part_starts[part], part_starts[part + 1]
-        for k in range(num_classes):
-            for node in range(begin, stop):
-                of_class[node] = scores[order[node], k]
-            ends = _first_ends(begin, stop, links, back_links, of_class, totals, origins)
-            while len(ends) > 0:
-                negative_total, end = heapq.heappop(ends)
-                total = -negative_total
-                if total != totals[end]:
-                    continue  # outdated: totals only fall
-                if total < min_score:
-                    break
-                length = _trace(origins, end, path)
-                first = order[path[length - 1]]
-                mean = total / length
-                for place in range(length):
-                    new_scores[order[path[place]], k] = mean
-                    first_nodes[order[path[place]], k] = first
-                _remove(
-                    path,
-                    length,
-                    links,
-                    back_links,
-                    overlaps,
-                    of_class,
-                    totals,
-                    origins,
-                    buffers,
-                    ends,
-                )
+    order, part_starts = _parts(*graph)
+    near = _near(graph.link_starts, graph.link_nodes, order)
+    overlaps = _reordered(graph.overlap_starts, graph.overlap_nodes, order)
+    scores = np.ascontiguousarray(scores, dtype=np.float64)
+    _rescore_parts(
+        order, part_starts, near, overlaps, scores, float(min_score), new_scores, first_nodes
+    )
     return new_scores, first_nodes
 
 
 @compiled
+def path_numbers(first_nodes: np.ndarray) -> np.ndarray:
+    """From first nodes (V, K) to numbers (V, K) int64, ``first_node * K + class``; -1 stays."""
+    numbers = np.empty(first_nodes.shape, np.int64)
+    num_nodes, num_classes = first_nodes.shape
+    for node in range(num_nodes):
+        for k in range(num_classes):
+            first = np.int64(first_nodes[node, k])
+            numbers[node, k] = first * num_classes + k if first >= 0 else -1
+    return numbers
+
+
+# ---- connected parts ------------------------------------------------------------------------
+
+
+@compiled
 def _parts(link_starts, link_nodes, overlap_starts, overlap_nodes):  # type: ignore[no-untyped-def]
-    """Order of nodes."""
+    """All nodes part after part, ascending within each (V,), and where parts start (P + 1,)."""
     num_nodes = len(link_starts) - 1
-    roots = np.arange(num_nodes).astype(np.int32)
+    parents = np.arange(num_nodes).astype(np.int32)  # never higher: the lowest node is the root
     for node in range(num_nodes):
         for edge in range(link_starts[node], link_starts[node + 1]):
-            _join(roots, node, link_nodes[edge])
+            _join(parents, node, link_nodes[edge])
         for edge in range(overlap_starts[node], overlap_starts[node + 1]):
-            if overlap_nodes[edge] > node:
-                _join(roots, node, overlap_nodes[edge])
-    num_parts = 0
+            _join(parents, node, overlap_nodes[edge])
     numbers = np.empty(num_nodes, np.int32)
-    sizes = np.zeros(num_nodes + 1, np.int64)
+    ends = np.zeros(num_nodes + 1, np.int64)
+    num_parts = 0
     for node in range(num_nodes):
-        root = _root(roots, node)
+        root = _root(parents, node)
         if root == node:
             numbers[node] = num_parts
             num_parts += 1
-        else:
-            numbers[node] = numbers[root]
-        sizes[numbers[node] + 1] += 1
-    starts = np.cumsum(sizes[: num_parts + 1])
+        numbers[node] = numbers[root]
+        ends[numbers[node] + 1] += 1
+    starts = np.cumsum(ends[: num_parts + 1])
     places = starts.copy()
     order = np.empty(num_nodes, np.int32)
     for node in range(num_nodes):
@@ -128,28 +109,24 @@ def _parts(link_starts, link_nodes, overlap_starts, overlap_nodes):  # type: ign
 
 
 @compiled
-def _root(roots, node):  # type: ignore[no-untyped-def]
-    while roots[node] != node:
-        roots[node] = roots[roots[node]]
-        node = roots[node]
+def _root(parents, node):  # type: ignore[no-untyped-def]
+    while parents[node] != node:
+        parents[node] = parents[parents[node]]
+        node = parents[node]
     return node
 
 
 @compiled
-def _join(roots, node, other):  # type: ignore[no-untyped-def]
-    first, second = _root(roots, node), _root(roots, other)
-    if first < second:
-        roots[second] = first
-    else:
-        roots[first] = second
+def _join(parents, node, other):  # type: ignore[no-untyped-def]
+    root, other_root = _root(parents, node), _root(parents, other)
+    parents[max(root, other_root)] = min(root, other_root)
 
 
 @compiled
 def _reordered(starts, nodes, order):  # type: ignore[no-untyped-def]
-    places = np.empty(len(order), np.int32)
-    for place in range(len(order)):
-        places[order[place]] = place
-    new_starts = np.zeros(len(order) + 1, np.int64)
+    """Neighbours of the nodes in their new order, as places in that order."""
+    places = _places(order)
+    new_starts = np.zeros(len(starts), np.int64)
     new_nodes = np.empty(len(nodes), np.int32)
     count = 0
     for place in range(len(order)):
@@ -161,46 +138,134 @@ def _reordered(starts, nodes, order):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _reversed(starts, nodes):  # type: ignore[no-untyped-def]
-    """The links of every node to the frame before, ascending."""
-    num_nodes = len(starts) - 1
-    back_starts = np.zeros(num_nodes + 1, np.int64)
-    for node in nodes:
-        back_starts[node + 1] += 1
+def _near(starts, nodes, order):  # type: ignore[no-untyped-def]
+    """Links of the nodes in their new order to both sides: starts, middles and nodes, ascending.
+
+    The frame before is ``nodes[starts[v]:middles[v]]``, the next ``nodes[middles[v]:starts[v+1]]``.
+    """
+    links, forward = _reordered(starts, nodes, order)
+    num_nodes = len(order)
+    counts = np.zeros(num_nodes, np.int64)
+    for node in forward:
+        counts[node] += 1
+    near_starts = np.zeros(num_nodes + 1, np.int64)
+    middles = np.empty(num_nodes, np.int64)
     for node in range(num_nodes):
-        back_starts[node + 1] += back_starts[node]
-    places = back_starts.copy()
-    back_nodes = np.empty(len(nodes), np.int32)
+        middles[node] = near_starts[node] + counts[node]
+        near_starts[node + 1] = middles[node] + links[node + 1] - links[node]
+    near_nodes = np.empty(2 * len(forward), np.int32)
+    filled = near_starts[:-1].copy()
     for node in range(num_nodes):
-        for edge in range(starts[node], starts[node + 1]):
-            back_nodes[places[nodes[edge]]] = node
-            places[nodes[edge]] += 1
-    return back_starts, back_nodes
+        for edge in range(links[node], links[node + 1]):
+            after = forward[edge]
+            near_nodes[middles[node] + edge - links[node]] = after
+            near_nodes[filled[after]] = node
+            filled[after] += 1
+    return near_starts, middles, near_nodes
 
 
 @compiled
-def _first_ends(begin, stop, links, back_links, scores, totals, origins):  # type: ignore[no-untyped-def]
-    """Fill ``totals`` and ``origins``; return a heap of (-total, node) of what may end a path."""
-    for node in range(begin, stop):
-        if scores[node] == 0:
-            totals[node], origins[node] = _OUT_OF_PLAY, -1
-        else:
-            _extend(node, back_links, scores, totals, origins)
-    ends = [(0.0, 0) for _ in range(0)]
-    for node in range(begin, stop):
-        if totals[node] != _OUT_OF_PLAY and not _is_covered(node, links, scores, totals):
-            ends.append((-totals[node], node))
-    heapq.heapify(ends)
-    return ends
+def _places(order):  # type: ignore[no-untyped-def]
+    places = np.empty(len(order), np.int32)
+    for place in range(len(order)):
+        places[order[place]] = place
+    return places
+
+
+# ---- the search -----------------------------------------------------------------------------
 
 
 @compiled
-def _extend(node, back_links, scores, totals, origins):  # type: ignore[no-untyped-def]
+def _rescore_parts(  # type: ignore[no-untyped-def]
+    order, part_starts, near, overlaps, scores, min_score, new_scores, first_nodes
+):
+    """Fill ``new_scores`` and ``first_nodes``, part by part; places are the nodes in there."""
+    num_classes = scores.shape[1]
+    largest = 0
+    for part in range(len(part_starts) - 1):
+        largest = max(largest, part_starts[part + 1] - part_starts[part])
+    width = max(1, min(num_classes, _CLASSES_AT_ONCE))
+    all_scores = np.empty((largest, width), np.float64)
+    all_totals = np.empty((largest, width), np.float64)
+    all_origins = np.empty((largest, width), np.int32)
+    all_covered = np.empty((largest, width), np.bool_)
+    num_nodes = len(order)
+    of_class = np.empty(num_nodes, np.float64)
+    totals = np.empty(num_nodes, np.float64)
+    origins = np.empty(num_nodes, np.int32)
+    path = np.empty(num_nodes, np.int32)
+    gone = np.empty(num_nodes + 1, np.int32)
+    waiting, changed = np.empty(num_nodes, np.int32), np.empty(num_nodes, np.int32)
+    for part in range(len(part_starts) - 1):
+        begin, stop = part_starts[part], part_starts[part + 1]
+        for first_class in range(0, num_classes, width):
+            num = min(width, num_classes - first_class)
+            _first_sums(
+                begin, stop, order, near, scores, first_class, num, all_scores, all_totals,
+                all_origins, all_covered,
+            )
+            for k in range(num):
+                ends = [(0.0, 0) for _ in range(0)]
+                for node in range(begin, stop):
+                    of_class[node] = all_scores[node - begin, k]
+                    totals[node] = all_totals[node - begin, k]
+                    origins[node] = all_origins[node - begin, k]
+                    if not all_covered[node - begin, k]:
+                        ends.append((-totals[node], node))
+                heapq.heapify(ends)
+                while len(ends) > 0:
+                    negative_total, end = heapq.heappop(ends)
+                    total = -negative_total
+                    if total != totals[end]:
+                        continue  # outdated: totals only fall
+                    if total < min_score:
+                        break
+                    length = _trace(origins, end, path)
+                    first = order[path[length - 1]]
+                    mean = total / length
+                    for place in range(length):
+                        new_scores[order[path[place]], first_class + k] = mean
+                        first_nodes[order[path[place]], first_class + k] = first
+                    _remove(
+                        path, length, near, overlaps, of_class, totals, origins, gone, waiting,
+                        changed, ends,
+                    )
+
+
+@compiled
+def _first_sums(  # type: ignore[no-untyped-def]
+    begin, stop, order, near, scores, first_class, num, all_scores, all_totals, all_origins, all_covered
+):
+    """Scores of a part, sums and origins for ``num`` classes, side by side."""
+    starts, middles, nodes = near
+    for node in range(begin, stop):
+        row = node - begin
+        own, total, origin = all_scores[row], all_totals[row], all_origins[row]
+        covered = all_covered[row]
+        given = scores[order[node], first_class : first_class + num]
+        for k in range(num):
+            score = given[k]
+            own[k] = total[k] = score if score != 0 else _OUT_OF_PLAY
+            origin[k] = -1
+            covered[k] = score == 0
+        for edge in range(starts[node], middles[node]):
+            before = nodes[edge]
+            before_total, before_covered = all_totals[before - begin], all_covered[before - begin]
+            for k in range(num):
+                extended = own[k] + before_total[k]
+                larger = extended > total[k]
+                total[k] = extended if larger else total[k]
+                origin[k] = before if larger else origin[k]
+                before_covered[k] |= extended > before_total[k]
+
+
+@compiled
+def _extend(node, near, scores, totals, origins):  # type: ignore[no-untyped-def]
     """The best path ending in ``node``, from those ending in its predecessors."""
-    starts, nodes = back_links
+    starts, middles, nodes = near
     score = scores[node]
     best, origin = score, -1
-    for edge in range(starts[node], starts[node + 1]):
+    for edge in range(starts[node], middles[node]):
         extended = score + totals[nodes[edge]]
         if extended > best:
             best, origin = extended, nodes[edge]
@@ -208,14 +273,14 @@ def _extend(node, back_links, scores, totals, origins):  # type: ignore[no-untyp
 
 
 @compiled
-def _is_covered(node, links, scores, totals):  # type: ignore[no-untyped-def]
+def _is_covered(node, near, scores, totals):  # type: ignore[no-untyped-def]
     """Whether a path ending in ``node`` can be made longer and its sum larger.
 
     Then ``node`` is not the best end, and stays so until its total or that follower changes. A
     follower's score can be too small to make a difference to the total as it is rounded.
     """
-    starts, nodes = links
-    for edge in range(starts[node], starts[node + 1]):
+    starts, middles, nodes = near
+    for edge in range(middles[node], starts[node + 1]):
         after = nodes[edge]
         if totals[after] != _OUT_OF_PLAY and scores[after] + totals[node] > totals[node]:
             return True
@@ -236,65 +301,58 @@ def _trace(origins, end, path):  # type: ignore[no-untyped-def]
 
 @compiled
 def _remove(  # type: ignore[no-untyped-def]
-    path, length, links, back_links, overlaps, scores, totals, origins, buffers, ends
+    path, length, near, overlaps, scores, totals, origins, gone, waiting, changed, ends
 ):
     """Take a path and what it overlaps out of play, then follow the change through time."""
     overlap_starts, overlap_nodes = overlaps
-    waiting, changed = buffers  # nodes of a frame whose origin lost; those that lost themselves
+    starts, middles, nodes = near
+    # first everything that leaves: few of its neighbours are left to look at then
+    count = 0
+    for place in range(length - 1, -1, -1):
+        node = path[place]
+        totals[node] = _OUT_OF_PLAY
+        gone[count] = node
+        count += 1
+        for edge in range(overlap_starts[node], overlap_starts[node + 1]):
+            other = overlap_nodes[edge]
+            gone[count] = other
+            count += totals[other] != _OUT_OF_PLAY
+            totals[other] = _OUT_OF_PLAY
+    index = 0
     num_waiting = 0
     place = length - 1
     while place >= 0 or num_waiting > 0:
         num_changed = 0
-        if place >= 0:
-            node = path[place]
-            place -= 1
-            totals[node] = _OUT_OF_PLAY
-            changed[0] = node
-            num_changed = 1
-            for edge in range(overlap_starts[node], overlap_starts[node + 1]):
-                other = overlap_nodes[edge]
-                if totals[other] != _OUT_OF_PLAY:
-                    totals[other] = _OUT_OF_PLAY
-                    changed[num_changed] = other
-                    num_changed += 1
-            for index in range(num_changed):
-                _uncover(changed[index], links, back_links, scores, totals, ends)
-        for index in range(num_waiting):
-            node = waiting[index]
+        for i in range(num_waiting):
+            node = waiting[i]
             old_total = totals[node]
-            if old_total == _OUT_OF_PLAY:
-                continue
-            _extend(node, back_links, scores, totals, origins)
+            _extend(node, near, scores, totals, origins)
             if totals[node] != old_total:
                 changed[num_changed] = node
                 num_changed += 1
-                if not _is_covered(node, links, scores, totals):
+                if not _is_covered(node, near, scores, totals):
                     heapq.heappush(ends, (-totals[node], np.int64(node)))
-        num_waiting = _followers(changed, num_changed, links, origins, waiting)
-
-
-@compiled
-def _uncover(gone, links, back_links, scores, totals, ends):  # type: ignore[no-untyped-def]
-    """Offer as ends the predecessors of a node out of play that nothing else covers."""
-    starts, nodes = back_links
-    for edge in range(starts[gone], starts[gone + 1]):
-        before = nodes[edge]
-        if totals[before] != _OUT_OF_PLAY and not _is_covered(before, links, scores, totals):
-            heapq.heappush(ends, (-totals[before], np.int64(before)))
-
-
-@compiled
-def _followers(changed, num_changed, links, origins, waiting):  # type: ignore[no-untyped-def]
-    """Nodes of the next frame whose best path comes from one of ``changed``: into ``waiting``.
-
-    Totals only fall, so whoever prefers another origin still does.
-    """
-    starts, nodes = links
-    count = 0
-    for index in range(num_changed):
-        node = changed[index]
-        for edge in range(starts[node], starts[node + 1]):
-            if origins[nodes[edge]] == node:
-                waiting[count] = nodes[edge]
-                count += 1
-    return count
+        num_waiting = 0
+        for i in range(num_changed):
+            node = changed[i]
+            for edge in range(middles[node], starts[node + 1]):
+                after = nodes[edge]
+                if totals[after] != _OUT_OF_PLAY and origins[after] == node:
+                    waiting[num_waiting] = after
+                    num_waiting += 1
+        if place >= 0:
+            place -= 1
+            until = path[place] if place >= 0 else -1
+            while index < count and gone[index] != until:
+                node = gone[index]
+                index += 1
+                for edge in range(starts[node], starts[node + 1]):
+                    other = nodes[edge]
+                    if totals[other] == _OUT_OF_PLAY:
+                        continue
+                    if other < node:
+                        if not _is_covered(other, near, scores, totals):
+                            heapq.heappush(ends, (-totals[other], np.int64(other)))
+                    elif origins[other] == node:
+                        waiting[num_waiting] = other
+                        num_waiting += 1
