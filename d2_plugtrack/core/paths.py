@@ -28,8 +28,9 @@ def rescore_class(
     graph: BoxGraph, scores: np.ndarray, min_score: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """:func:`rescore_classes` of one class: from scores (V,) to (V,) and (V,)."""
-    new_scores, first_nodes = rescore_classes(graph, scores[:, None], min_score)
-    return new_scores[:, 0], first_nodes[:, 0]
+    scores = np.asarray(scores, dtype=np.float64)
+    new_scores, paths = rescore_classes(graph, scores[:, None], min_score)
+    return new_scores[:, 0], paths[:, 0].astype(np.int32)
 
 
 def rescore_classes(
@@ -52,28 +53,15 @@ def rescore_classes(
     num_nodes = len(graph.link_starts) - 1
     if scores.ndim != 2 or len(scores) != num_nodes:
         raise ValueError(f"expected scores of shape ({num_nodes}, K), got {scores.shape}")
-    new_scores = np.zeros(scores.shape, np.float64)
-    first_nodes = np.full(scores.shape, -1, np.int32)
     order, part_starts = _parts(*graph)
     near = _near(graph.link_starts, graph.link_nodes, order)
     overlaps = _reordered(graph.overlap_starts, graph.overlap_nodes, order)
-    scores = np.ascontiguousarray(scores, dtype=np.float64)
-    _rescore_parts(
-        order, part_starts, near, overlaps, scores, float(min_score), new_scores, first_nodes
-    )
-    return new_scores, first_nodes
-
-
-@compiled
-def path_numbers(first_nodes: np.ndarray) -> np.ndarray:
-    """From first nodes (V, K) to numbers (V, K) int64, ``first_node * K + class``; -1 stays."""
-    numbers = np.empty(first_nodes.shape, np.int64)
-    num_nodes, num_classes = first_nodes.shape
-    for node in range(num_nodes):
-        for k in range(num_classes):
-            first = np.int64(first_nodes[node, k])
-            numbers[node, k] = first * num_classes + k if first >= 0 else -1
-    return numbers
+    dtype = np.float32 if scores.dtype == np.float32 else np.float64
+    scores = np.ascontiguousarray(scores, dtype=dtype)
+    new_scores = np.empty(scores.shape, dtype)
+    paths = np.empty(scores.shape, np.int64)
+    _rescore_parts(order, part_starts, near, overlaps, scores, float(min_score), new_scores, paths)
+    return new_scores, paths
 
 
 # ---- connected parts ------------------------------------------------------------------------
@@ -177,7 +165,7 @@ def _places(order):  # type: ignore[no-untyped-def]
 
 @compiled
 def _rescore_parts(  # type: ignore[no-untyped-def]
-    order, part_starts, near, overlaps, scores, min_score, new_scores, first_nodes
+    order, part_starts, near, overlaps, scores, min_score, new_scores, paths
 ):
     """Fill ``new_scores`` and ``first_nodes``, part by part; places are the nodes in there."""
     num_classes = scores.shape[1]
@@ -200,10 +188,10 @@ def _rescore_parts(  # type: ignore[no-untyped-def]
         begin, stop = part_starts[part], part_starts[part + 1]
         for first_class in range(0, num_classes, width):
             num = min(width, num_classes - first_class)
-            _first_sums(
-                begin, stop, order, near, scores, first_class, num, all_scores, all_totals,
-                all_origins, all_covered,
-            )
+            for node in range(begin, stop):
+                for k in range(num):
+                    all_scores[node - begin, k] = scores[order[node], first_class + k]
+            _first_sums(begin, stop, near, num, all_scores, all_totals, all_origins, all_covered)
             for k in range(num):
                 ends = [(0.0, 0) for _ in range(0)]
                 for node in range(begin, stop):
@@ -212,6 +200,7 @@ def _rescore_parts(  # type: ignore[no-untyped-def]
                     origins[node] = all_origins[node - begin, k]
                     if not all_covered[node - begin, k]:
                         ends.append((-totals[node], node))
+                    all_totals[node - begin, k], all_origins[node - begin, k] = 0.0, -1
                 heapq.heapify(ends)
                 while len(ends) > 0:
                     negative_total, end = heapq.heappop(ends)
@@ -224,30 +213,32 @@ def _rescore_parts(  # type: ignore[no-untyped-def]
                     first = order[path[length - 1]]
                     mean = total / length
                     for place in range(length):
-                        new_scores[order[path[place]], first_class + k] = mean
-                        first_nodes[order[path[place]], first_class + k] = first
+                        all_totals[path[place] - begin, k] = mean
+                        all_origins[path[place] - begin, k] = first
                     _remove(
                         path, length, near, overlaps, of_class, totals, origins, gone, waiting,
                         changed, ends,
                     )
+            for node in range(begin, stop):
+                for k in range(num):
+                    new_scores[order[node], first_class + k] = all_totals[node - begin, k]
+                    first = np.int64(all_origins[node - begin, k])
+                    number = first * num_classes + first_class + k
+                    paths[order[node], first_class + k] = number if first >= 0 else -1
 
 
 @compiled
-def _first_sums(  # type: ignore[no-untyped-def]
-    begin, stop, order, near, scores, first_class, num, all_scores, all_totals, all_origins, all_covered
-):
+def _first_sums(begin, stop, near, num, all_scores, all_totals, all_origins, all_covered):
     """Scores of a part, sums and origins for ``num`` classes, side by side."""
     starts, middles, nodes = near
     for node in range(begin, stop):
         row = node - begin
         own, total, origin = all_scores[row], all_totals[row], all_origins[row]
         covered = all_covered[row]
-        given = scores[order[node], first_class : first_class + num]
         for k in range(num):
-            score = given[k]
-            own[k] = total[k] = score if score != 0 else _OUT_OF_PLAY
+            covered[k] = own[k] == 0
+            own[k] = total[k] = own[k] if own[k] != 0 else _OUT_OF_PLAY
             origin[k] = -1
-            covered[k] = score == 0
         for edge in range(starts[node], middles[node]):
             before = nodes[edge]
             before_total, before_covered = all_totals[before - begin], all_covered[before - begin]

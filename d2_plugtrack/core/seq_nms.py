@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from .box_graph import find_edges
-from .paths import path_numbers, rescore_classes
+from .paths import rescore_classes
 
 
 class Rescored(NamedTuple):
@@ -69,10 +69,9 @@ def seq_nms(
         path's number is ``first_box * K + class``, its first box counted through the whole video:
         it names one path, and rises with the time at which paths start.
     """
-    _check_shapes(boxes, scores, mapped_boxes)
-    if not boxes:
+    sizes = _checked_sizes(boxes, scores, mapped_boxes)
+    if not sizes:
         return Rescored([], [], [])
-    sizes = [len(per_frame) for per_frame in boxes]
     frame_starts = np.array([0, *accumulate(sizes)])
     all_boxes = _on_host("boxes", boxes)
     before = all_boxes
@@ -81,38 +80,43 @@ def seq_nms(
         before = np.concatenate([_on_host("mapped_boxes", mapped_boxes), last])
     old_scores = _on_host("scores", scores)
     graph = find_edges(before, all_boxes, frame_starts, link_iou, nms_iou)
-    new_scores, first_nodes = rescore_classes(graph, old_scores, min_score)
+    new_scores, paths = rescore_classes(graph, old_scores, min_score)
     video_scores = torch.from_numpy(new_scores).to(scores[0])
-    video_paths = torch.from_numpy(path_numbers(first_nodes)).to(scores[0].device)
+    video_paths = torch.from_numpy(paths).to(scores[0].device)
     video = (video_scores, video_paths >= 0, video_paths)
     return Rescored(*(list(values.split(sizes)) for values in video))
 
 
 def _on_host(name: str, per_frame: list[Tensor]) -> np.ndarray:
-    """All frames in one float64 array, in one transfer; ValueError where it is not finite."""
-    values = torch.cat(per_frame).cpu().double().numpy()
+    """All frames in one array, in one transfer; ValueError where it is not finite."""
+    values = torch.cat(per_frame).cpu()
+    values = (values if values.dtype == torch.float32 else values.double()).numpy()
     if not np.isfinite(values).all():
         frame = next(t for t, value in enumerate(per_frame) if not value.isfinite().all())
         raise ValueError(f"frame {frame}: {name} must be finite, got NaN or infinity")
     return values
 
 
-def _check_shapes(boxes: list[Tensor], scores: list[Tensor], mapped: list[Tensor] | None) -> None:
+def _checked_sizes(
+    boxes: list[Tensor], scores: list[Tensor], mapped: list[Tensor] | None
+) -> list[int]:
+    """The number of boxes of every frame; ValueError where shapes do not belong together."""
     for name, others in (("scores", scores), ("mapped_boxes", mapped)):
         if others is not None and len(others) != len(boxes):
             raise ValueError(f"expected {len(boxes)} frames of {name}, got {len(others)}")
     num_classes = scores[0].shape[-1] if boxes and scores[0].ndim else 0
-    num_before = 0
-    for frame, boxes_per_frame in enumerate(boxes):
-        num_boxes = len(boxes_per_frame) if boxes_per_frame.ndim else 0
-        _check_shape(frame, "boxes", boxes_per_frame, (num_boxes, 4))
-        _check_shape(frame, "scores", scores[frame], (num_boxes, num_classes))
-        if mapped is not None:
-            _check_shape(frame, "mapped_boxes", mapped[frame], (num_before, 4))
-        num_before = num_boxes
+    sizes = [b.shape[0] if b.ndim else 0 for b in boxes]
+    for frame, size in enumerate(sizes):
+        if boxes[frame].shape != (size, 4):
+            raise _wrong_shape(frame, "boxes", boxes[frame], (size, 4))
+        if scores[frame].shape != (size, num_classes):
+            raise _wrong_shape(frame, "scores", scores[frame], (size, num_classes))
+    for frame, size in enumerate([0, *sizes[:-1]] if mapped else []):
+        if mapped[frame].shape != (size, 4):
+            raise _wrong_shape(frame, "mapped_boxes", mapped[frame], (size, 4))
+    return sizes
 
 
-def _check_shape(frame: int, name: str, value: Tensor, expected: tuple[int, int]) -> None:
-    if value.shape != expected:
-        found = tuple(value.shape)
-        raise ValueError(f"frame {frame}: expected {name} of shape {expected}, got {found}")
+def _wrong_shape(frame: int, name: str, value: Tensor, expected: tuple[int, int]) -> ValueError:
+    found = tuple(value.shape)
+    return ValueError(f"frame {frame}: expected {name} of shape {expected}, got {found}")
