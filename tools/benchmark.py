@@ -9,6 +9,8 @@ annotations: a synthetic data set of ImageNet VID's size and layout (2.6 million
 about 6 GB, removed afterwards) is loaded in fresh processes, first without and then with the
 annotation cache.
 training: steps of a config's own trainer, either stage, on random images with random weights.
+seq-nms: re-scoring synthetic videos of 200 to 20,000 frames; --plot draws seconds against frames,
+--reference runs the plain implementation too.
 
 --quick is for trying: the same at a small size.
 """
@@ -53,6 +55,15 @@ def training(args: argparse.Namespace) -> dict:
     return measure_training(cfg, args.config_file, size, args.images, steps)
 
 
+def seq_nms(args: argparse.Namespace) -> dict:
+    """See ``d2_plugtrack.benchmarks.seq_nms``."""
+    from d2_plugtrack.benchmarks.seq_nms import FULL, QUICK, measure_seq_nms
+
+    if args.plot:
+        ensure_writable(args.plot)
+    return measure_seq_nms(QUICK if args.quick else FULL, args.reference, args.plot)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -72,6 +83,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     command.add_argument("--images", type=int, default=2, help="or pairs, of a step")
     command.add_argument("--steps", type=int, default=5, help="that count, after one that does not")
     command.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
+
+    command = commands.add_parser("seq-nms", help="re-scoring a video")
+    command.set_defaults(measure=seq_nms)
+    command.add_argument("--plot", type=Path, metavar="FILE", help="seconds against frames, as PNG")
+    command.add_argument("--reference", action="store_true", help="and the plain implementation")
 
     for command in commands.choices.values():
         command.add_argument("--quick", action="store_true", help="the same, small")
