@@ -90,6 +90,7 @@ def _seconds(case: Case) -> list[float]:
     seeds = range(case.videos)
     videos = [case.make(case.frames, case.boxes, CLASSES, seed).to(case.device) for seed in seeds]
     seconds = []
+    gc.collect()
     for repeat in range(case.repeats + 1):
         video = videos[repeat % case.videos]
         mapped = video.mapped_boxes if case.tracked else None
@@ -104,7 +105,6 @@ def _plain_seconds(case: Case) -> float:
 
 
 def _timed(work: Callable[[], object], device: str) -> float:
-    gc.collect()
     gc.disable()
     try:
         start = _now(device)
