@@ -11,6 +11,8 @@ annotation cache.
 training: steps of a config's own trainer, either stage, on random images with random weights.
 memory: a synthetic video of an hour goes through the video path, with cuts and without a single
 one: growth of the process's memory, and time.
+seq-nms: re-scoring synthetic videos of 200 to 20,000 frames; --plot draws seconds against frames,
+--reference runs the plain implementation too.
 
 --quick is for trying: the same at a small size.
 """
@@ -64,6 +66,15 @@ def memory(args: argparse.Namespace) -> dict:
     return measure_memory(frames, boxes, classes, args.memory_mb, args.output)
 
 
+def seq_nms(args: argparse.Namespace) -> dict:
+    """See ``d2_plugtrack.benchmarks.seq_nms``."""
+    from d2_plugtrack.benchmarks.seq_nms import FULL, QUICK, measure_seq_nms
+
+    if args.plot:
+        ensure_writable(args.plot)
+    return measure_seq_nms(QUICK if args.quick else FULL, args.reference, args.plot)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -91,6 +102,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     command.add_argument("--boxes", type=int, default=100, help="of a frame")
     command.add_argument("--classes", type=int, default=30)
     command.add_argument("--memory-mb", type=float, help="instead of TEST.SEQ_NMS.MEMORY_MB")
+
+    command = commands.add_parser("seq-nms", help="re-scoring a video")
+    command.set_defaults(measure=seq_nms)
+    command.add_argument("--plot", type=Path, metavar="FILE", help="seconds against frames, as PNG")
+    command.add_argument("--reference", action="store_true", help="and the plain implementation")
 
     for command in commands.choices.values():
         command.add_argument("--quick", action="store_true", help="the same, small")

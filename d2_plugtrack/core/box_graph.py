@@ -41,7 +41,13 @@ def find_edges(
         frame_starts: (F + 1,) int64, the first node of every frame, and V.
         link_iou: boxes of neighbouring frames link at this IoU and above.
         nms_iou: boxes of one frame overlap at this IoU and above.
+
+    Raises:
+        ValueError: shapes that do not belong together; compiled code would read beyond them.
     """
+    if not before.shape == boxes.shape == (frame_starts[-1], 4):
+        found = f"before {before.shape}, boxes {boxes.shape}"
+        raise ValueError(f"expected both of shape ({frame_starts[-1]}, 4), got {found}")
     before, boxes = (np.ascontiguousarray(b, dtype=np.float64) for b in (before, boxes))
     frame_starts = np.ascontiguousarray(frame_starts, dtype=np.int64)
     links = _close_pairs(before, boxes, frame_starts, 1, link_iou)
@@ -71,17 +77,14 @@ def _close_pairs(boxes, others, frame_starts, step, min_iou):  # type: ignore[no
                 nodes = grown
             x1, y1, x2, y2 = boxes[node]
             for other in range(first, last):
-                width = min(x2, others[other, 2]) - max(x1, others[other, 0])
-                height = min(y2, others[other, 3]) - max(y1, others[other, 1])
-                iou = 0.0
-                if width > 0 and height > 0:
-                    intersection = width * height
-                    iou = intersection / (areas[node] + other_areas[other] - intersection)
-                    if np.isnan(iou):
-                        iou = 0.0
-                if iou >= min_iou and (step > 0 or other != node):
-                    nodes[count] = other
-                    count += 1
+                width = max(min(x2, others[other, 2]) - max(x1, others[other, 0]), 0.0)
+                height = max(min(y2, others[other, 3]) - max(y1, others[other, 1]), 0.0)
+                intersection = width * height
+                union = areas[node] + other_areas[other] - intersection
+                # 0 / 0 is no number and compares as False
+                close = (intersection / union >= min_iou) | (min_iou <= 0)
+                nodes[count] = other
+                count += close & ((step > 0) | (other != node))
             starts[node + 1] = count
     return starts, nodes[:count].copy()
 

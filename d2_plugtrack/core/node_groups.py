@@ -1,9 +1,9 @@
-"""A graph of boxes in parts that nothing connects, for paths are taken in each by itself.
+"""The boxes of a part of a video in groups that nothing connects, small enough to work on.
 
 Shape letters: V boxes ("nodes", numbered frame after frame). Neither a link nor an overlap joins
-two parts, so that re-scoring one after the other gives the same as re-scoring all at once, with
-the memory of one. A parked car joins a whole video; what drives past it is mostly a part of its
-own. No nodes give no parts.
+two groups, so that re-scoring one after the other gives the same as re-scoring all at once, with
+the memory of one. A parked car joins a whole video; what drives past it is mostly on its own. No
+nodes give no groups.
 """
 
 from collections.abc import Iterator
@@ -15,14 +15,11 @@ from .compiled import compiled
 
 
 class NodeGroups:
-    """Iterates over ``(nodes, graph)``: which nodes, int32, and their graph, numbered anew.
-
-    Small parts come together. Nodes keep their order where they are connected, as ties are decided
-    by it.
+    """Iterates over ``(nodes, graph)``: ascending nodes, int32, and their graph, numbered anew.
 
     Args:
         graph: of V nodes; it is no longer needed afterwards.
-        most_nodes: of parts that come together.
+        most_nodes: of a group; more where so many are connected.
     """
 
     def __init__(self, graph: BoxGraph, most_nodes: int):
@@ -30,17 +27,17 @@ class NodeGroups:
         self._order = np.arange(num_nodes, dtype=np.int32)
         self._bounds = np.unique([0, num_nodes])
         if num_nodes > most_nodes:
-            self._order, self._bounds = _find_parts(*graph, most_nodes)
+            self._order, self._bounds = _find_groups(*graph, most_nodes)
         self._graph = graph if len(self._bounds) <= 2 else _in_order(graph, self._order)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, BoxGraph]]:
-        if len(self._bounds) == 2:  # one part, or several that are small: no need to copy it
+        if len(self._bounds) == 2:  # no need to copy the only one
             yield self._order, self._graph
             return
         links, overlaps = self._graph[:2], self._graph[2:]
         for first, end in zip(self._bounds[:-1], self._bounds[1:], strict=True):
-            part = BoxGraph(*_cut_out(*links, first, end), *_cut_out(*overlaps, first, end))
-            yield self._order[first:end], part
+            group = BoxGraph(*_cut_out(*links, first, end), *_cut_out(*overlaps, first, end))
+            yield self._order[first:end], group
 
 
 def _cut_out(
@@ -74,35 +71,37 @@ def _reordered(starts, nodes, order, places):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _find_parts(  # type: ignore[no-untyped-def]
+def _find_groups(  # type: ignore[no-untyped-def]
     link_starts, link_nodes, overlap_starts, overlap_nodes, most_nodes
 ):
-    """Nodes (V,) part after part, ascending in each, and where ``most_nodes`` of them end."""
+    """Nodes (V,) group after group, ascending in each, and the places where groups begin or end."""
     num_nodes = len(link_starts) - 1
-    roots = np.arange(num_nodes).astype(np.int32)  # of the trees that are parts: the lowest node
+    roots = np.arange(num_nodes).astype(np.int32)  # of trees of connected nodes: the lowest one
     for node in range(num_nodes):
         for edge in range(link_starts[node], link_starts[node + 1]):
             _join(roots, node, link_nodes[edge])
         for edge in range(overlap_starts[node], overlap_starts[node + 1]):
             _join(roots, node, overlap_nodes[edge])
-    places = np.zeros(num_nodes, np.int32)  # of a root: the size of its part, then its next place
+    numbers = np.zeros(num_nodes, np.int32)  # of a root: the size of its tree, then its group
     for node in range(num_nodes):
         roots[node] = _root(roots, node)
-        places[roots[node]] += 1
+        numbers[roots[node]] += 1
     bounds = [0]
     end = 0
     for node in range(num_nodes):
         if roots[node] == node:
-            size = places[node]
+            size = numbers[node]
             if end > bounds[-1] and end + size > bounds[-1] + most_nodes:
                 bounds.append(end)
-            places[node] = end
+            numbers[node] = len(bounds) - 1
             end += size
     bounds.append(end)
+    places = np.array(bounds)
     order = np.empty(num_nodes, np.int32)
     for node in range(num_nodes):
-        order[places[roots[node]]] = node
-        places[roots[node]] += 1
+        group = numbers[roots[node]]
+        order[places[group]] = node
+        places[group] += 1
     return order, np.array(bounds)
 
 

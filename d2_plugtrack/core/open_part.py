@@ -5,9 +5,9 @@ Shape letters: F frames of a block, B boxes of a frame, N boxes of a block, V bo
 overlaps. Boxes are xyxy in pixels of the frame. Frames come in blocks of some frames; a part
 without frames or boxes gives nothing.
 
-What a block needs is kept in arrays of a :class:`Spool`. Its scores lie class after class, so that
-one class of the whole part is read in pieces of a block: re-scoring holds the graph and one class
-in memory, whatever the number of classes. Where parts end is ``video_rescorer.py``'s.
+What a block needs is kept in arrays of a :class:`Spool`. Re-scoring holds the graph in memory, and
+the scores of one group of nodes that nothing connects to others (``node_groups.py``), for as many
+classes as fit; scores lie class after class for that. Where parts end is ``video_rescorer.py``'s.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,10 +18,13 @@ import numpy as np
 from .box_graph import BoxGraph
 from .host_frames import HostFrame, flatten_masks, mask_starts, unflatten_masks
 from .node_groups import NodeGroups
-from .paths import rescore_class
+from .paths import rescore_classes
 from .spool import Spool, Spooling
 
-NODES_AT_ONCE = 1_000_000  # re-scored in one go; more where so many hang together
+# What is re-scored in one go: nodes (more where so many are connected), and their scores (or those
+# of one class). A score takes some 40 bytes meanwhile.
+NODES_AT_ONCE = 200_000
+SCORES_AT_ONCE = 6_000_000
 
 
 class RescoredFrame(NamedTuple):
@@ -37,6 +40,7 @@ class RescoredFrame(NamedTuple):
 class _Block(NamedTuple):
     """Some frames; arrays are numbers in the spool."""
 
+    num_nodes: int  # N
     sizes: np.ndarray  # (F,) boxes of each frame
     mask_sides: np.ndarray  # (F,)
     boxes: int  # (N, 4)
@@ -86,6 +90,7 @@ class OpenPart:
         add = self._spool.append
         self._blocks.append(
             _Block(
+                num_nodes,
                 sizes,
                 mask_sides,
                 add(np.concatenate([f.boxes for f in frames])),
@@ -99,30 +104,49 @@ class OpenPart:
             )
         )
         self.num_nodes += num_nodes
-        self._num_classes = len(scores)
+        self._num_classes, self._dtype = len(scores), scores.dtype
         self._last_size = int(sizes[-1])
 
     def rescore(self, min_score: float) -> None:
-        """Put new scores in the place of the old ones, class by class. Once, at the end."""
-        parts = NodeGroups(self._graph(), NODES_AT_ONCE)
-        for k in range(self._num_classes):
-            scores = np.empty(self.num_nodes, np.float64)
-            for block, nodes in self._places():
-                scores[nodes] = self._spool.read(block.scores, k, k + 1)
-            first_nodes = np.empty(self.num_nodes, np.int32)
-            for nodes, graph in parts:
-                scores[nodes], firsts = rescore_class(graph, scores[nodes], min_score)
-                first_nodes[nodes] = np.where(firsts >= 0, nodes[firsts], -1)
-            for block, nodes in self._places():
-                self._spool.write(block.scores, k, scores[None, nodes])
-                self._spool.write(block.first_nodes, k, first_nodes[None, nodes])
+        """Put new scores in the place of the old ones. Once, at the end."""
+        for nodes, graph in NodeGroups(self._graph(), NODES_AT_ONCE):
+            at_once = max(1, SCORES_AT_ONCE // len(nodes))
+            for first in range(0, self._num_classes, at_once):
+                classes = range(first, min(first + at_once, self._num_classes))
+                scores = self._read_scores(nodes, classes)
+                self._write(nodes, classes, *rescore_classes(graph, scores, min_score))
 
-    def _places(self) -> Iterator[tuple[_Block, slice]]:
-        """Every block, and which nodes it has."""
-        end = 0
-        for block in self._blocks:
-            first, end = end, end + int(block.sizes.sum())
-            yield block, slice(first, end)
+    def _read_scores(self, nodes: np.ndarray, classes: range) -> np.ndarray:
+        """Scores of ascending nodes (n,) for a run of c classes: (n, c)."""
+        scores = np.empty((len(nodes), len(classes)), self._dtype)
+        for block, some, columns in self._places(nodes):
+            of_block = self._spool.read(block.scores, classes.start, classes.stop)
+            scores[some] = of_block[:, columns].T
+        return scores
+
+    def _write(
+        self, nodes: np.ndarray, classes: range, scores: np.ndarray, paths: np.ndarray
+    ) -> None:
+        """Put scores (n, c) and path numbers (n, c), both as of ``rescore_classes``, in place."""
+        firsts = paths // len(classes)
+        first_nodes = np.where(paths >= 0, nodes[firsts], np.int32(-1))
+        for block, some, columns in self._places(nodes):
+            for number, values in ((block.scores, scores), (block.first_nodes, first_nodes)):
+                rows = values[some].T
+                if len(columns) < block.num_nodes:  # the others stay
+                    given = rows
+                    rows = self._spool.read(number, classes.start, classes.stop).copy()
+                    rows[:, columns] = given
+                self._spool.write(number, classes.start, rows)
+
+    def _places(self, nodes: np.ndarray) -> Iterator[tuple[_Block, slice, np.ndarray]]:
+        """The blocks that have some of ascending nodes (n,): which, and their columns there."""
+        ends = np.cumsum([block.num_nodes for block in self._blocks])
+        places = np.searchsorted(nodes, [0, *ends])
+        for index in np.flatnonzero(np.diff(places)):
+            some = slice(places[index], places[index + 1])
+            block = self._blocks[index]
+            yield block, some, nodes[some] - (ends[index] - block.num_nodes)
 
     def _graph(self) -> BoxGraph:
         """The graph of all nodes."""

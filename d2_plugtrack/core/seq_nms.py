@@ -19,6 +19,7 @@ Where the boxes come from is ``tfd.py``. Linking is after Han et al., "Seq-NMS f
 Detection", arXiv 1602.08465; linking through tracked boxes is this paper's.
 """
 
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -68,60 +69,54 @@ def seq_nms(
         path's number is ``first_box * K + class``, its first box counted through the whole video:
         it names one path, and rises with the time at which paths start.
     """
-    _check_shapes(boxes, scores, mapped_boxes)
-    if not boxes:
+    sizes = _checked_sizes(boxes, scores, mapped_boxes)
+    if not sizes:
         return Rescored([], [], [])
-    _check_finite({"boxes": boxes, "scores": scores, "mapped_boxes": mapped_boxes or []})
-    sizes = [len(per_frame) for per_frame in boxes]
-    all_boxes = _on_host(boxes)
-    # nothing follows the last frame: any boxes will do for it
-    before = all_boxes if mapped_boxes is None else _on_host([*mapped_boxes[1:], boxes[-1]])
-    frame_starts = np.cumsum([0, *sizes])
+    frame_starts = np.array([0, *accumulate(sizes)])
+    all_boxes = _on_host("boxes", boxes)
+    before = all_boxes
+    if mapped_boxes is not None:  # nothing follows the last frame: any boxes will do for it
+        last = all_boxes[frame_starts[-2] :]
+        before = np.concatenate([_on_host("mapped_boxes", mapped_boxes), last])
+    old_scores = _on_host("scores", scores)
     graph = find_edges(before, all_boxes, frame_starts, link_iou, nms_iou)
-    new_scores, first_nodes = rescore_classes(graph, _on_host(scores), min_score)
+    new_scores, paths = rescore_classes(graph, old_scores, min_score)
     video_scores = torch.from_numpy(new_scores).to(scores[0])
-    video_paths = _path_numbers(torch.from_numpy(first_nodes).to(scores[0].device))
+    video_paths = torch.from_numpy(paths).to(scores[0].device)
     video = (video_scores, video_paths >= 0, video_paths)
     return Rescored(*(list(values.split(sizes)) for values in video))
 
 
-def _on_host(values: list[Tensor]) -> np.ndarray:
-    """All frames in one float64 array, in one transfer."""
-    return torch.cat(values).cpu().double().numpy()
+def _on_host(name: str, per_frame: list[Tensor]) -> np.ndarray:
+    """All frames in one array, in one transfer; ValueError where it is not finite."""
+    values = torch.cat(per_frame).cpu()
+    values = (values if values.dtype == torch.float32 else values.double()).numpy()
+    if not np.isfinite(values).all():
+        frame = next(t for t, value in enumerate(per_frame) if not value.isfinite().all())
+        raise ValueError(f"frame {frame}: {name} must be finite, got NaN or infinity")
+    return values
 
 
-def _path_numbers(first_nodes: Tensor) -> Tensor:
-    """From first nodes (V, K) of paths to the paths' numbers, int64; -1 stays."""
-    num_classes = first_nodes.shape[1]
-    classes = torch.arange(num_classes, device=first_nodes.device)
-    numbers = first_nodes.long() * num_classes + classes
-    return torch.where(first_nodes >= 0, numbers, -1)
-
-
-def _check_shapes(boxes: list[Tensor], scores: list[Tensor], mapped: list[Tensor] | None) -> None:
+def _checked_sizes(
+    boxes: list[Tensor], scores: list[Tensor], mapped: list[Tensor] | None
+) -> list[int]:
+    """The number of boxes of every frame; ValueError where shapes do not belong together."""
     for name, others in (("scores", scores), ("mapped_boxes", mapped)):
         if others is not None and len(others) != len(boxes):
             raise ValueError(f"expected {len(boxes)} frames of {name}, got {len(others)}")
     num_classes = scores[0].shape[-1] if boxes and scores[0].ndim else 0
-    num_before = 0
-    for frame, boxes_per_frame in enumerate(boxes):
-        num_boxes = len(boxes_per_frame) if boxes_per_frame.ndim else 0
-        _check_shape(frame, "boxes", boxes_per_frame, (num_boxes, 4))
-        _check_shape(frame, "scores", scores[frame], (num_boxes, num_classes))
-        if mapped is not None:
-            _check_shape(frame, "mapped_boxes", mapped[frame], (num_before, 4))
-        num_before = num_boxes
+    sizes = [b.shape[0] if b.ndim else 0 for b in boxes]
+    for frame, size in enumerate(sizes):
+        if boxes[frame].shape != (size, 4):
+            raise _wrong_shape(frame, "boxes", boxes[frame], (size, 4))
+        if scores[frame].shape != (size, num_classes):
+            raise _wrong_shape(frame, "scores", scores[frame], (size, num_classes))
+    for frame, size in enumerate([0, *sizes[:-1]] if mapped else []):
+        if mapped[frame].shape != (size, 4):
+            raise _wrong_shape(frame, "mapped_boxes", mapped[frame], (size, 4))
+    return sizes
 
 
-def _check_shape(frame: int, name: str, value: Tensor, expected: tuple[int, int]) -> None:
-    if value.shape != expected:
-        found = tuple(value.shape)
-        raise ValueError(f"frame {frame}: expected {name} of shape {expected}, got {found}")
-
-
-def _check_finite(values: dict[str, list[Tensor]]) -> None:
-    for name, per_frame in values.items():
-        # one look at everything; frame by frame only to name the one at fault
-        if per_frame and not torch.cat(per_frame).isfinite().all():
-            frame = next(t for t, value in enumerate(per_frame) if not value.isfinite().all())
-            raise ValueError(f"frame {frame}: {name} must be finite, got NaN or infinity")
+def _wrong_shape(frame: int, name: str, value: Tensor, expected: tuple[int, int]) -> ValueError:
+    found = tuple(value.shape)
+    return ValueError(f"frame {frame}: expected {name} of shape {expected}, got {found}")

@@ -5,6 +5,7 @@ other lists all paths of a tiny video. Nothing of the module is used in them.
 """
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -180,6 +181,56 @@ class TestAgainstOracles:
             assert_equals_oracle(seq_nms(boxes, scores, mapped, *thresholds), expected, scores)
 
 
+def rounding_video(seed):
+    """Scores that differ by more than float64 holds, some below 0: sums that do not grow."""
+    boxes, scores, mapped = grid_video(seed)
+    rng = np.random.default_rng(seed)
+    factors = [torch.tensor(rng.choice([1, 1e-9, 1e-20, -0.01], tuple(s.shape))) for s in scores]
+    return boxes, [s.double() * f for s, f in zip(scores, factors, strict=True)], mapped
+
+
+def cut_video(seed):
+    """Two smooth videos with an empty frame between them: parts that know nothing of each other."""
+    first, second = (smooth_video(s, frames=9, per_frame=5, classes=3) for s in (seed, seed + 500))
+    boxes = [*first[0], torch.zeros(0, 4), *second[0]]
+    scores = [*first[1], torch.zeros(0, 3), *second[1]]
+    return boxes, scores, [*first[2], torch.zeros(len(first[0][-1]), 4), *second[2]]
+
+
+@pytest.mark.parametrize("tracked", [False, True], ids=["seq_nms", "seq_track_nms"])
+@pytest.mark.parametrize("make", [rounding_video, cut_video])
+def test_rounding_and_separate_parts(make, tracked):
+    for seed in range(60 if make is rounding_video else 6):
+        boxes, scores, mapped = make(seed)
+        mapped = mapped if tracked else None
+        for min_score in (0.01, -1.0):
+            expected = oracle(best_path_by_recomputing, boxes, scores, mapped, 0.5, 0.45, min_score)
+            result = seq_nms(boxes, scores, mapped, min_score=min_score)
+            assert_equals_oracle(result, expected, scores)
+
+
+def test_more_classes_than_are_done_at_once():
+    boxes, scores, _ = smooth_video(5, frames=8, per_frame=5, classes=70)
+    expected = oracle(best_path_by_recomputing, boxes, scores, min_score=0.001)
+    assert_equals_oracle(seq_nms(boxes, scores, min_score=0.001), expected, scores)
+
+
+def test_a_video_in_two_parts_is_two_videos():
+    """Nothing links across an empty frame: flushing there changes nothing but the numbering."""
+    first, second = (smooth_video(seed, 15, 6, 3)[:2] for seed in (1, 2))
+    boxes = [*first[0], torch.zeros(0, 4), *second[0]]
+    scores = [*first[1], torch.zeros(0, 3), *second[1]]
+    whole, parts = seq_nms(boxes, scores), (seq_nms(*first), seq_nms(*second))
+    nodes = sum(map(len, first[0])) * 3  # numbers of the second part rise by its first box's
+    for t, (scores_of_frame, paths) in enumerate(zip(whole.scores, whole.paths, strict=True)):
+        if t == 15:
+            continue
+        part, frame, rise = (parts[0], t, 0) if t < 15 else (parts[1], t - 16, nodes)
+        assert torch.equal(scores_of_frame, part.scores[frame])
+        alone = part.paths[frame]
+        assert torch.equal(paths, torch.where(alone >= 0, alone + rise, -1))
+
+
 # ---- laws -----------------------------------------------------------------------------------
 
 
@@ -260,6 +311,19 @@ class TestLaws:
         for want, got in zip(expected, result, strict=True):
             assert all(b.is_cuda for b in got)
             assert all(torch.equal(a, b.cpu()) for a, b in zip(want, got, strict=True))
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+    def test_cuda_waits_a_few_times_whatever_the_length(self, video):
+        moved = [[v.cuda() for v in values] for values in (video[0], video[1], video[2] or [])]
+        seq_nms(*moved[:2], moved[2] or None)
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                seq_nms(*moved[:2], moved[2] or None)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert len([w for w in caught if "synchroniz" in str(w.message)]) <= 10
 
 
 # ---- by hand --------------------------------------------------------------------------------

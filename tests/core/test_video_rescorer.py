@@ -22,9 +22,10 @@ BOX, FAR = [0, 0, 10, 10], [50, 50, 60, 60]
 def sizes(monkeypatch):
     """A function that sets how many frames and boxes are worked on together."""
 
-    def set_sizes(frames, nodes=10**6):
+    def set_sizes(frames, nodes=10**6, scores=10**6):
         monkeypatch.setattr(video_rescorer, "FRAMES_OF_BLOCK", frames)
         monkeypatch.setattr(open_part, "NODES_AT_ONCE", nodes)
+        monkeypatch.setattr(open_part, "SCORES_AT_ONCE", scores)
 
     return set_sizes
 
@@ -56,7 +57,7 @@ def assert_same(frames, video, how):
 @pytest.mark.parametrize("seed", range(40))
 def test_the_result_is_that_of_the_whole_video(tmp_path, sizes, kind, seed):
     rng = np.random.default_rng(seed)
-    sizes(frames=int(rng.integers(1, 7)), nodes=int(rng.integers(1, 50)))
+    sizes(int(rng.integers(1, 7)), int(rng.integers(1, 50)), int(rng.integers(1, 100)))
     spooling = [None, Spooling(int(rng.integers(0, 4000)), tmp_path)][rng.integers(2)]
     how = PAPER._replace(track_links=bool(rng.integers(2)), min_score=[0.01, 0.9][rng.integers(2)])
     parked, masks = kind == "parked", kind == "masks"
@@ -170,7 +171,7 @@ def test_without_rescoring_frames_pass(sizes):
 
 
 def test_memory_does_not_grow_with_a_video_on_disk(tmp_path, sizes):
-    sizes(frames=8)
+    sizes(frames=16)
 
     def peak(num_frames):
         rescorer = VideoRescorer(PAPER, Spooling(0, tmp_path))
