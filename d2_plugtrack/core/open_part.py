@@ -24,7 +24,7 @@ from .spool import Spool, Spooling
 # What is re-scored in one go: nodes (more where so many are connected), and their scores (or those
 # of one class). A score takes some 40 bytes meanwhile.
 NODES_AT_ONCE = 200_000
-SCORES_AT_ONCE = 6_000_000
+SCORES_AT_ONCE = 3_000_000
 
 
 class RescoredFrame(NamedTuple):
@@ -66,6 +66,7 @@ class OpenPart:
         self.first_node = first_node
         self.num_nodes = 0
         self._num_classes = 0
+        self._dtype = np.dtype(np.float32)
         self._spool = Spool(spooling)
         self._blocks: list[_Block] = []
         self._last_size = 0  # boxes of the last frame
@@ -104,7 +105,8 @@ class OpenPart:
             )
         )
         self.num_nodes += num_nodes
-        self._num_classes, self._dtype = len(scores), scores.dtype
+        self._num_classes = len(scores)
+        self._dtype = np.result_type(self._dtype, scores.dtype)
         self._last_size = int(sizes[-1])
 
     def rescore(self, min_score: float) -> None:
