@@ -78,6 +78,8 @@ def build_ablation_runs(
 ) -> dict[str, VideoRun]:
     """A run for every row, by its name; keys that a row does not name stay as in ``cfg``.
 
+    The rows run side by side and share ``TEST.SEQ_NMS.MEMORY_MB``.
+
     Args:
         tracker: may be None where no row tracks.
     """
@@ -86,6 +88,7 @@ def build_ablation_runs(
         row_cfg = cfg.clone()
         row_cfg.defrost()
         row_cfg.merge_from_list([item for pair in row.keys.items() for item in pair])
+        row_cfg.TEST.SEQ_NMS.MEMORY_MB = cfg.TEST.SEQ_NMS.MEMORY_MB / len(rows)
         runs[row.name] = build_video_run(row_cfg, tracker)
     return runs
 

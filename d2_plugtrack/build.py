@@ -12,6 +12,7 @@ from torch import nn
 from .core.precision import Precision, Speed
 from .core.rescoring import Rescoring
 from .core.sampling import Reading
+from .core.spool import Spooling
 from .core.tfd import VideoPipeline
 from .core.tracker import TrackerHead
 from .core.vid_metrics import PROTOCOLS
@@ -147,6 +148,14 @@ def _compile_something(device: torch.device) -> None:
         ) from error
 
 
+def build_spooling(cfg) -> Spooling:
+    """When and where a long video goes to disk: ``TEST.SEQ_NMS.MEMORY_MB`` and ``OUTPUT_DIR``."""
+    memory = cfg.TEST.SEQ_NMS.MEMORY_MB
+    if memory < 0:
+        raise UserError(f"TEST.SEQ_NMS.MEMORY_MB {memory}: expected 0 or more")
+    return Spooling(int(memory * 1e6), cfg.OUTPUT_DIR)
+
+
 def build_video_run(cfg, tracker: TrackerHead | None) -> VideoRun:
     """Pipeline, re-scoring and the limits of ``TEST.VID`` together."""
     if cfg.TEST.VID.PROTOCOL not in PROTOCOLS:
@@ -154,4 +163,5 @@ def build_video_run(cfg, tracker: TrackerHead | None) -> VideoRun:
             f"TEST.VID.PROTOCOL {cfg.TEST.VID.PROTOCOL}: expected one of {', '.join(PROTOCOLS)}"
         )
     limits = DetectionLimits(cfg.TEST.VID.SCORE_FLOOR, cfg.TEST.VID.DETECTIONS_PER_FRAME)
-    return VideoRun(build_pipeline(cfg, tracker), build_rescoring(cfg), limits)
+    pipeline = build_pipeline(cfg, tracker)
+    return VideoRun(pipeline, build_rescoring(cfg), limits, build_spooling(cfg))

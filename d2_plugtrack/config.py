@@ -119,6 +119,9 @@ def add_plugtrack_config(cfg: "CfgNode") -> None:
     cfg.TEST.SEQ_NMS.LINK_IOU = 0.5
     cfg.TEST.SEQ_NMS.NMS_IOU = 0.45
     cfg.TEST.SEQ_NMS.MIN_SCORE = 0.01
+    # Megabytes of an unfinished video, and of its objects, that are kept in memory; where there are
+    # more, they go to temporary files in OUTPUT_DIR (made when needed; nothing stays there).
+    cfg.TEST.SEQ_NMS.MEMORY_MB = 512
 
     # ---- Speed of the detector in video inference ------------------------------------------
     # Backbone and heads only; training takes no notice (SOLVER.AMP is training's). Boxes and
@@ -150,6 +153,7 @@ def add_torchvision_config(cfg: "CfgNode") -> None:
     """
     node = type(cfg)
     cfg.SEED = 0
+    # Where training writes, and where long videos wait for their end (TEST.SEQ_NMS.MEMORY_MB).
     cfg.OUTPUT_DIR = "output"
     for name in ("MODEL", "INPUT", "DATASETS", "DATALOADER", "SOLVER", "TEST"):
         cfg[name] = node()

@@ -5,6 +5,7 @@ from .prerequisites import require_detectron2
 require_detectron2()
 
 import logging
+from contextlib import nullcontext
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -13,6 +14,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import create_small_table
 
 from .core.video_evaluation import VideoRun, mean_average_precision
+from .outputs import os_errors_name
 
 
 class VIDEvaluator(DatasetEvaluator):
@@ -38,7 +40,9 @@ class VIDEvaluator(DatasetEvaluator):
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
         for frame_input, output in zip(inputs, outputs, strict=True):
             key = frame_input["video_id"], frame_input["frame_index"]
-            self.run.process(output["frame"], key, frame_input["last"])
+            spooling = self.run.rescorer.spooling
+            with os_errors_name(spooling.folder) if spooling else nullcontext():
+                self.run.process(output["frame"], key, frame_input["last"])
 
     def evaluate(self) -> dict[str, Any] | None:
         """``{"vid": {"mAP": %, "AP-<class>": %, ...}}`` on the main process, None elsewhere."""

@@ -2,20 +2,27 @@
 
 Shape letters: M objects of a frame. In the manner of detectron2's DefaultPredictor, for videos:
 ``step`` takes one frame after the other, ``finish`` re-scores the whole video and begins another.
+Frames of a long video wait on disk for its end (``core/video_rescorer.py``).
 Reading and writing video files is in ``video_io.py``, drawing in ``visualization.py``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from .build import build_pipeline, build_rescoring
+from .build import build_pipeline, build_rescoring, build_spooling
 from .core.detector import VideoDetector, detect_frames
-from .core.rescoring import Rescoring, TrackedObjects, rescore_video, tracked_objects
+from .core.open_part import RescoredFrame
+from .core.rescoring import Rescoring
+from .core.spool import Spooling
 from .core.tfd import FrameResult, VideoPipeline
+from .core.tracked_video import TrackedVideo, TrackNumbers
+from .core.video_rescorer import VideoRescorer
 from .host import Host, open_detectron2, open_host
+from .outputs import os_errors_name
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -31,6 +38,8 @@ class VideoPredictor:
         class_names: in label order.
         prepare: makes of a BGR frame what ``detector.extract`` takes; where None, it takes the
             frame itself.
+        spooling: when and where frames that wait for the end of the video, and finished objects,
+            go to disk; None keeps all in memory.
 
     Example::
 
@@ -40,8 +49,8 @@ class VideoPredictor:
         for objects in predictor.finish():
             print(objects.boxes, objects.classes, objects.track_ids)
 
-    Masks are made where the detector has them, and kept with the boxes until ``finish``: about 3 kB
-    a box, on the detector's device. ``predictor.pipeline.masks = False`` does without.
+    Masks are made where the detector has them, and kept with the boxes: about 3 kB a box, in memory
+    or on disk. ``predictor.pipeline.masks = False`` does without.
     """
 
     def __init__(
@@ -51,10 +60,11 @@ class VideoPredictor:
         rescoring: Rescoring,
         class_names: list[str],
         prepare: Callable[[np.ndarray], Any] | None = None,
+        spooling: Spooling | None = None,
     ):
         self.detector = detector
         self.pipeline = pipeline
-        self.rescoring = rescoring
+        self.rescorer = VideoRescorer(rescoring, spooling)
         self.class_names = class_names
         self.prepare = prepare
         self.reset()
@@ -77,19 +87,22 @@ class VideoPredictor:
     def from_host(cls, host: Host) -> "VideoPredictor":
         """The predictor of a detector that is ready, with the settings of its config."""
         pipeline = build_pipeline(host.cfg, host.tracker, masks=True)
-        rescoring = build_rescoring(host.cfg)
-        return cls(host.detector, pipeline, rescoring, host.class_names, host.prepare)
+        rescoring, spooling = build_rescoring(host.cfg), build_spooling(host.cfg)
+        return cls(host.detector, pipeline, rescoring, host.class_names, host.prepare, spooling)
 
     def reset(self) -> None:
         """Forget the frames so far: the next one starts a video."""
         self.pipeline.reset()
-        self._results: list[FrameResult] = []
+        self.rescorer.reset()
+        self._tracks = TrackNumbers()
+        self._objects = TrackedVideo(self.rescorer.spooling)
 
     def step(self, frame: np.ndarray) -> FrameResult:
         """Take the next (H, W, 3) uint8 BGR frame; what is known of it before re-scoring.
 
         Raises:
             ValueError: no array, or one of another shape or type or without pixels.
+            UserError: what waits for the end of the video cannot be written to disk.
         """
         (result,) = self.step_batch([frame])
         return result
@@ -107,14 +120,28 @@ class VideoPredictor:
         given = list(frames) if self.prepare is None else [self.prepare(f) for f in frames]
         detected = detect_frames(self.detector, self.pipeline.tracker, given)
         results = [self.pipeline.step(frame) for frame in detected]
-        self._results += results
+        for result in results:
+            self._keep(self.rescorer.push, result)
         return results
 
-    def finish(self) -> list[TrackedObjects]:
-        """Re-score the video and begin another; one entry a frame, none without frames."""
-        results = self._results
+    def finish(self) -> TrackedVideo:
+        """Re-score the video and begin another.
+
+        Returns:
+            A sequence of ``TrackedObjects``, one a frame, empty without frames. They are on the
+            CPU; a frame's tensors are made when it is asked for.
+        """
+        self._keep(self.rescorer.finish)
+        objects = self._objects
         self.reset()
-        return tracked_objects(results, rescore_video(results, self.rescoring))
+        return objects
+
+    def _keep(self, finished: Callable[..., Iterable[RescoredFrame]], *given: FrameResult) -> None:
+        """Keep the objects of the frames that are finished now."""
+        spooling = self.rescorer.spooling
+        with os_errors_name(spooling.folder) if spooling else nullcontext():
+            for frame in finished(*given):
+                self._objects.append(self._tracks.objects(frame))
 
 
 def _check_frame(frame: np.ndarray) -> None:

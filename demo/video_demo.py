@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from d2_plugtrack.core.rescoring import TrackedObjects
+from d2_plugtrack.core.tracked_video import TrackedVideo
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.masks import encode_masks, paste_masks
 from d2_plugtrack.outputs import ensure_writable, write_json
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     ensure_writable(json_path)
     predictor = VideoPredictor.from_config_file(args.config_file, args.opts)
     objects, sizes = detect(predictor, source)
-    objects = [confident(o, args.confidence_threshold) for o in objects]
+    objects = objects.map(lambda o: confident(o, args.confidence_threshold))
     write_json(json_path, as_json(args.input, source, predictor.class_names, objects, sizes))
     draw(source, objects, predictor.class_names, args.output, args.zoom)
     tracks = {int(i) for o in objects for i in o.track_ids}
@@ -44,13 +45,13 @@ def main(argv: list[str] | None = None) -> None:
 
 def detect(
     predictor: VideoPredictor, source: FrameSource
-) -> tuple[list[TrackedObjects], list[tuple[int, int]]]:
+) -> tuple[TrackedVideo, list[tuple[int, int]]]:
     """Go through the video once: objects and (height, width) of every frame."""
     sizes = []
     for frame in tqdm(source, "detecting", source.num_frames, unit="frame", disable=None):
         predictor.step(frame)
         sizes.append(frame.shape[:2])
-    return [o.map(Tensor.cpu) for o in predictor.finish()], sizes
+    return predictor.finish(), sizes
 
 
 def confident(objects: TrackedObjects, threshold: float) -> TrackedObjects:
@@ -62,7 +63,7 @@ def as_json(
     path: Path,
     source: FrameSource,
     class_names: list[str],
-    objects: list[TrackedObjects],
+    objects: TrackedVideo,
     sizes: list[tuple[int, int]],
 ) -> dict:
     """Boxes are xyxy in pixels of the frame; ``segmentation`` (masks) is COCO's run lengths."""
@@ -95,7 +96,7 @@ def _objects_as_json(
 
 def draw(
     source: FrameSource,
-    objects: list[TrackedObjects],
+    objects: TrackedVideo,
     class_names: list[str],
     output: Path,
     zoom: int,

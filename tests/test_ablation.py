@@ -27,6 +27,7 @@ NAMES = [
 @pytest.fixture
 def cfg():
     cfg = CfgNode({name: CfgNode() for name in ("MODEL", "INPUT", "DATASETS", "SOLVER", "TEST")})
+    cfg.OUTPUT_DIR = "output"
     add_plugtrack_config(cfg)
     return cfg
 
@@ -55,7 +56,7 @@ def test_figures_of_the_paper():
 
 def summary(run):
     """(per frame, tracks, merge IoU, score above, NMS), (re-scored, from tracked boxes)."""
-    p, r = run.pipeline, run.rescoring
+    p, r = run.pipeline, run.rescorer.rescoring
     how = (p.per_frame, p.tracker is not None, p.merge_threshold)
     return (*how, p.score_threshold, p.nms_threshold), (r.enabled, r.track_links)
 
@@ -95,7 +96,7 @@ def test_other_keys_stay(cfg, tracker):
     )
     for run in build_ablation_runs(cfg, tracker).values():
         assert run.pipeline.iou_score_threshold == 0.7
-        assert run.rescoring.link_iou == 0.6 and run.limits.score_floor == 0.1
+        assert run.rescorer.rescoring.link_iou == 0.6 and run.limits.score_floor == 0.1
 
 
 def results_of(values: dict[str, float]) -> dict[str, dict]:
@@ -153,6 +154,13 @@ def test_short_names_and_which_settings_need_a_tracker():
         "denser-boxes": False,
         "no-tracking": False,
     }
+
+
+def test_rows_share_the_memory_of_one(cfg):
+    cfg.TEST.SEQ_NMS.MEMORY_MB = 70
+    for rows in (ABLATION_ROWS, ABLATION_ROWS[:2]):
+        runs = build_ablation_runs(cfg, object(), rows).values()
+        assert {run.rescorer.spooling.memory_limit for run in runs} == {70_000_000 // len(rows)}
 
 
 def test_some_rows_only(cfg):

@@ -51,6 +51,18 @@ def test_training_of_either_stage_is_measured(tmp_path, name):
     assert figures["peak_mb"] > 1 and f"| {config} |" in result.stdout
 
 
+def test_memory_of_a_video_is_measured(tmp_path):
+    options = ["--quick", "--memory-mb", 1, "--json", tmp_path / "out.json"]
+    result = run("memory", "--output", tmp_path / "spool", *options)
+    assert result.returncode == 0, result.stderr
+    figures = json.loads((tmp_path / "out.json").read_text())
+    with_cuts, parked = figures["runs"].values()
+    assert 0 < with_cuts["spooled"] < parked["spooled"]
+    assert all(r["growth_mib"] > 0 and r["objects"] > 0 for r in (with_cuts, parked))
+    assert "| a parked car in every frame |" in result.stdout
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
 def test_mistakes_are_one_line(tmp_path):
     (tmp_path / "benchmark_vid").mkdir()
     result = run("annotations", "--output", tmp_path, "--quick")

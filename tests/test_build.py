@@ -12,6 +12,7 @@ from d2_plugtrack.build import (
     build_region_sampling,
     build_rescoring,
     build_speed,
+    build_spooling,
     build_tracker,
     build_video_run,
     needs_tracker,
@@ -20,6 +21,7 @@ from d2_plugtrack.config import add_plugtrack_config
 from d2_plugtrack.core.precision import Speed
 from d2_plugtrack.core.rescoring import Rescoring
 from d2_plugtrack.core.seq_nms import seq_nms
+from d2_plugtrack.core.spool import Spooling
 from d2_plugtrack.errors import UserError
 
 
@@ -27,6 +29,7 @@ from d2_plugtrack.errors import UserError
 def cfg():
     """A plain yacs config: detectron2 is not needed."""
     cfg = CfgNode({name: CfgNode() for name in ("MODEL", "INPUT", "DATASETS", "SOLVER", "TEST")})
+    cfg.OUTPUT_DIR = "output"
     add_plugtrack_config(cfg)
     return cfg
 
@@ -80,6 +83,7 @@ def test_defaults_are_the_numbers_of_the_method(cfg):
         "LINK_IOU": 0.5,
         "NMS_IOU": 0.45,
         "MIN_SCORE": 0.01,
+        "MEMORY_MB": 512,
     }
     assert flat(cfg.TEST.SPEED) == {
         "PRECISION": "float32",
@@ -200,6 +204,12 @@ def test_every_key_of_speed_arrives(cfg):
             assert build_speed(cfg) == expected
 
 
+def test_long_videos_go_to_the_output_folder(cfg):
+    assert build_spooling(cfg) == Spooling(memory_limit=512_000_000, folder="output")
+    cfg.TEST.SEQ_NMS.MEMORY_MB, cfg.OUTPUT_DIR = 0, "elsewhere"
+    assert build_spooling(cfg) == Spooling(0, "elsewhere")
+
+
 def test_masks_are_asked_for_and_not_in_evaluation(cfg, tracker):
     assert build_pipeline(cfg, tracker, masks=True).masks is True
     assert build_pipeline(cfg, tracker).masks is build_video_run(cfg, tracker).pipeline.masks
@@ -210,7 +220,8 @@ def test_a_run_is_all_of_it(cfg, tracker):
     cfg.TEST.VID.SCORE_FLOOR, cfg.TEST.VID.DETECTIONS_PER_FRAME = 0.2, 17
     run = build_video_run(cfg, tracker)
     assert run.pipeline.tracker is tracker
-    assert run.rescoring == build_rescoring(cfg)
+    assert run.rescorer.rescoring == build_rescoring(cfg)
+    assert run.rescorer.spooling == build_spooling(cfg)
     assert (run.limits.score_floor, run.limits.per_frame) == (0.2, 17)
 
 
@@ -252,6 +263,12 @@ def test_an_iou_test_that_does_not_exist(cfg):
     cfg.MODEL.PLUGTRACK.REGION_IOU_TEST = "above"
     with pytest.raises(UserError, match="REGION_IOU_TEST above: expected one of at_least, below"):
         build_region_sampling(cfg)
+
+
+def test_less_than_no_memory(cfg):
+    cfg.TEST.SEQ_NMS.MEMORY_MB = -1
+    with pytest.raises(UserError, match="TEST.SEQ_NMS.MEMORY_MB -1: expected 0 or more"):
+        build_spooling(cfg)
 
 
 @pytest.mark.parametrize("key", ["ENABLED", "TRACK"])

@@ -11,8 +11,10 @@ from detectron2.utils import comm
 
 from d2_plugtrack.build import build_video_run
 from d2_plugtrack.config import add_plugtrack_config
+from d2_plugtrack.core import video_rescorer
 from d2_plugtrack.core.detector import DetectedFrame, Proposals
 from d2_plugtrack.core.video_evaluation import VideoRun
+from d2_plugtrack.errors import UserError
 from d2_plugtrack.evaluation import VIDEvaluator
 
 NAME = "t_evaluation"
@@ -120,6 +122,18 @@ def test_frames_of_two_videos_mixed_are_an_error(dataset):
     evaluator = VIDEvaluator(NAME, video_run(), "fgfa")
     with pytest.raises(ValueError, match="expected the rest of video 'a'"):
         evaluator.process(mixed, stub_model(mixed))
+
+
+def test_a_folder_that_cannot_be_written_is_the_users_to_mend(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(video_rescorer, "FRAMES_OF_BLOCK", 1)
+    (tmp_path / "file").write_text("")
+    cfg = get_cfg()
+    add_plugtrack_config(cfg)
+    cfg.OUTPUT_DIR, cfg.TEST.SEQ_NMS.MEMORY_MB = str(tmp_path / "file"), 0
+    cfg.TEST.TFD.ENABLED = cfg.TEST.SEQ_NMS.TRACK_LINKS = False
+    inputs = inputs_of(dataset)
+    with pytest.raises(UserError, match=f"{tmp_path}/file: cannot be written: File exists"):
+        VIDEvaluator(NAME, build_video_run(cfg, None), "fgfa").process(inputs, stub_model(inputs))
 
 
 def test_outputs_must_be_as_many_as_inputs(dataset):

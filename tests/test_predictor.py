@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from d2_plugtrack.core import tracked_video, video_rescorer
 from d2_plugtrack.core.detector import FrameFeatures, Proposals
 from d2_plugtrack.core.rescoring import Rescoring
+from d2_plugtrack.core.spool import Spooling
 from d2_plugtrack.core.tfd import VideoPipeline
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES
 from d2_plugtrack.errors import UserError
@@ -41,7 +43,7 @@ class StubDetector:
         return torch.tensor([[0.1, 0.8]]).expand(len(boxes), 2)
 
 
-def stub_predictor(prepare=None) -> VideoPredictor:
+def stub_predictor(prepare=None, spooling=None) -> VideoPredictor:
     pipeline = VideoPipeline(
         None,
         per_frame=False,
@@ -50,7 +52,7 @@ def stub_predictor(prepare=None) -> VideoPredictor:
         masks=True,
     )
     rescoring = Rescoring(True, False, link_iou=0.5, nms_iou=0.45, min_score=0.01)
-    return VideoPredictor(StubDetector(), pipeline, rescoring, ["x", "y"], prepare)
+    return VideoPredictor(StubDetector(), pipeline, rescoring, ["x", "y"], prepare, spooling)
 
 
 def image(height: int = 80, width: int = 120) -> np.ndarray:
@@ -108,6 +110,30 @@ def test_objects_have_masks_where_the_detector_has():
     predictor.detector.segment = lambda features, boxes, labels: torch.full((1, 3, 3), 0.25)
     assert predictor.step(image()).masks.tolist() == [[[0.25] * 3] * 3]
     assert predictor.finish()[0].masks.tolist() == [[[0.25] * 3] * 3]
+
+
+@pytest.mark.parametrize("limit", [0, 100, 10**6])
+def test_a_video_on_disk_is_the_same(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr(video_rescorer, "FRAMES_OF_BLOCK", 2)
+    monkeypatch.setattr(tracked_video, "FRAMES_OF_BLOCK", 2)
+    predictor, other = stub_predictor(), stub_predictor(spooling=Spooling(limit, tmp_path / "out"))
+    for each in (predictor, other):
+        each.detector.segment = lambda features, boxes, labels: torch.full((1, 3, 3), 0.25)
+        each.step_batch([image() for _ in range(7)])
+    objects, on_disk = predictor.finish(), other.finish()
+    assert on_disk == objects and len(on_disk) == 7
+    assert [o.masks.tolist() for o in on_disk] == [[[[0.25] * 3] * 3]] * 7
+    assert (on_disk.bytes_on_disk > 0) == (other.rescorer.bytes_spooled > 0) == (limit < 1000)
+    assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_the_users_to_mend(tmp_path, monkeypatch):
+    monkeypatch.setattr(video_rescorer, "FRAMES_OF_BLOCK", 2)
+    (tmp_path / "file").write_text("")
+    predictor = stub_predictor(spooling=Spooling(0, tmp_path / "file"))
+    predictor.step(image())
+    with pytest.raises(UserError, match=f"{tmp_path}/file: cannot be written: File exists"):
+        predictor.step(image())
 
 
 def test_no_frames_give_nothing():
@@ -182,7 +208,8 @@ def test_from_a_config_that_is_loaded(predictor, weights):
     predictor.reset()
     assert len(results[0].boxes) > 0
     assert torch.equal(results[0].boxes, results[1].boxes)
-    assert same.class_names == predictor.class_names and same.rescoring == predictor.rescoring
+    assert same.class_names == predictor.class_names
+    assert same.rescorer.rescoring == predictor.rescorer.rescoring
 
 
 @pytest.mark.parametrize("image_format", ["BGR", "RGB"])

@@ -9,6 +9,8 @@ annotations: a synthetic data set of ImageNet VID's size and layout (2.6 million
 about 6 GB, removed afterwards) is loaded in fresh processes, first without and then with the
 annotation cache.
 training: steps of a config's own trainer, either stage, on random images with random weights.
+memory: a synthetic video of an hour goes through the video path, with cuts and without a single
+one: growth of the process's memory, and time.
 seq-nms: re-scoring synthetic videos of 200 to 20,000 frames; --plot draws seconds against frames,
 --reference runs the plain implementation too.
 
@@ -55,6 +57,15 @@ def training(args: argparse.Namespace) -> dict:
     return measure_training(cfg, args.config_file, size, args.images, steps)
 
 
+def memory(args: argparse.Namespace) -> dict:
+    """See ``d2_plugtrack.benchmarks.memory``."""
+    from d2_plugtrack.benchmarks.memory import QUICK as SMALL
+    from d2_plugtrack.benchmarks.memory import measure_memory
+
+    frames, boxes, classes = SMALL if args.quick else (args.frames, args.boxes, args.classes)
+    return measure_memory(frames, boxes, classes, args.memory_mb, args.output)
+
+
 def seq_nms(args: argparse.Namespace) -> dict:
     """See ``d2_plugtrack.benchmarks.seq_nms``."""
     from d2_plugtrack.benchmarks.seq_nms import FULL, QUICK, measure_seq_nms
@@ -83,6 +94,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     command.add_argument("--images", type=int, default=2, help="or pairs, of a step")
     command.add_argument("--steps", type=int, default=5, help="that count, after one that does not")
     command.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
+
+    command = commands.add_parser("memory", help="the video path over a long video")
+    command.set_defaults(measure=memory)
+    command.add_argument("--output", type=Path, required=True, metavar="DIR", help="to spool to")
+    command.add_argument("--frames", type=int, default=108_000, help="an hour at 30 a second")
+    command.add_argument("--boxes", type=int, default=100, help="of a frame")
+    command.add_argument("--classes", type=int, default=30)
+    command.add_argument("--memory-mb", type=float, help="instead of TEST.SEQ_NMS.MEMORY_MB")
 
     command = commands.add_parser("seq-nms", help="re-scoring a video")
     command.set_defaults(measure=seq_nms)

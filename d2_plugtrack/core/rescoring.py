@@ -1,7 +1,9 @@
-"""Re-scoring a finished video from its frame results (Sec. 6.4).
+"""How a video is re-scored, and the objects that come of it (Sec. 6.4).
 
-Shape letters: F frames, B boxes of a frame, K foreground classes. A thin step between the frame
-loop of ``tfd.py`` and the linking of ``seq_nms.py``: which boxes the links start from, or none.
+Shape letters: F frames, B boxes of a frame, K foreground classes, M objects of a frame. A thin
+step between the frame loop of ``tfd.py`` and the linking of ``seq_nms.py``: which boxes the links
+start from, or none. Frames that come one by one are ``video_rescorer.py``'s, their objects
+``tracked_video.py``'s.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +29,9 @@ class Rescoring(NamedTuple):
 def rescore_video(results: Sequence[FrameResult], how: Rescoring) -> Rescored:
     """New scores (B, K), what is kept (B, K) and path numbers (B, K) of each of F frames.
 
-    Without re-scoring there are no paths, and their numbers are -1. No frames give empty lists.
+    For a video that fits in memory with all that is computed; ``VideoRescorer`` gives the same for
+    any. Without re-scoring there are no paths, and their numbers are -1. No frames give empty
+    lists.
     """
     scores = [r.scores for r in results]
     if not how.enabled:
@@ -49,35 +53,9 @@ class TrackedObjects(NamedTuple):
     boxes: Tensor  # (M, 4) in pixels of the frame
     scores: Tensor  # (M,) of the best class
     classes: Tensor  # (M,) int64
-    track_ids: Tensor  # (M,) int64, the path of the best class; -1 without re-scoring
+    track_ids: Tensor  # (M,) int64, of the best class's path, by appearance; -1: not re-scored
     masks: Tensor | None = None  # (M, S, S) as in ``FrameResult``, or None where it has none
 
     def map(self, change: Callable[[Tensor], Any]) -> "TrackedObjects":
         """The same change of every field, masks only where there are any: ``Tensor.cpu``, say."""
         return TrackedObjects(*(None if field is None else change(field) for field in self))
-
-
-def tracked_objects(results: Sequence[FrameResult], rescored: Rescored) -> list[TrackedObjects]:
-    """One entry for each box that is kept for any class, under its best class; F frames."""
-    return [
-        _best_class(result, *frame)
-        for result, frame in zip(results, zip(*rescored, strict=True), strict=True)
-    ]
-
-
-def _best_class(result: FrameResult, scores: Tensor, kept: Tensor, paths: Tensor) -> TrackedObjects:
-    boxes, masks = result.boxes, result.masks
-    if scores.numel() == 0:
-        nothing = torch.zeros(0, dtype=torch.int64, device=boxes.device)
-        none = None if masks is None else masks[:0]
-        return TrackedObjects(boxes[:0], boxes.new_zeros(0), nothing, nothing, none)
-    best, classes = torch.where(kept, scores, -1.0).max(dim=1)
-    rows = (best >= 0).nonzero().squeeze(1)
-    classes = classes[rows]
-    return TrackedObjects(
-        boxes[rows],
-        best[rows],
-        classes,
-        paths[rows, classes],
-        None if masks is None else masks[rows],
-    )

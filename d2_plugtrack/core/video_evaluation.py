@@ -5,15 +5,19 @@ has detected frames (``detector.py``) and ground-truth records can evaluate. How
 in ``vid_metrics.py``.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections import deque
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .detector import DetectedFrame
-from .rescoring import Rescoring, rescore_video
-from .tfd import FrameResult, VideoPipeline
+from .open_part import RescoredFrame
+from .rescoring import Rescoring
+from .spool import Spooling
+from .tfd import VideoPipeline
 from .vid_metrics import average_precision_per_class, limit_detections, round_for_protocol
+from .video_rescorer import VideoRescorer
 
 FrameKey = tuple[Hashable, int]  # video_id, frame_index
 Detections = tuple[np.ndarray, np.ndarray, np.ndarray]  # boxes (D, 4), scores (D,), labels (D,)
@@ -29,13 +33,23 @@ class DetectionLimits(NamedTuple):
 class VideoRun:
     """Runs a pipeline over whole videos and collects what counts.
 
-    ``detections`` maps (video_id, frame_index) to the detections of every frame of the videos
-    that have been finished.
+    ``detections`` maps (video_id, frame_index) to the detections of every frame that is finished:
+    all frames of the videos that are, and of the one that is not, those that nothing that comes
+    can change.
+
+    Args:
+        spooling: when and where frames that are not finished go to disk; None keeps them in memory.
     """
 
-    def __init__(self, pipeline: VideoPipeline, rescoring: Rescoring, limits: DetectionLimits):
+    def __init__(
+        self,
+        pipeline: VideoPipeline,
+        rescoring: Rescoring,
+        limits: DetectionLimits,
+        spooling: Spooling | None = None,
+    ):
         self.pipeline = pipeline
-        self.rescoring = rescoring
+        self.rescorer = VideoRescorer(rescoring, spooling)
         self.limits = limits
         self.reset()
 
@@ -46,34 +60,38 @@ class VideoRun:
 
     def _start_video(self) -> None:
         self.pipeline.reset()
-        self._results: list[FrameResult] = []
-        self._keys: list[FrameKey] = []
+        self.rescorer.reset()
+        self._keys: set[FrameKey] = set()  # of the video that is not finished
+        self._waiting: deque[FrameKey] = deque()  # those of them without detections
 
     def process(self, frame: DetectedFrame, key: FrameKey, last: bool) -> None:
         """Take the next frame of a video; the ``last`` one finishes it.
 
         Raises:
             ValueError: the frame is of another video than the unfinished one, or seen already.
+            OSError: frames that are not finished cannot be written to disk; the folder is named.
         """
-        if self._keys and self._keys[-1][0] != key[0]:
-            raise ValueError(f"frame {key}: expected the rest of video {self._keys[-1][0]!r}")
+        video = next(iter(self._keys), key)[0]
+        if video != key[0]:
+            raise ValueError(f"frame {key}: expected the rest of video {video!r}")
         if key in self.detections or key in self._keys:
             raise ValueError(f"frame {key}: seen before")
-        self._results.append(self.pipeline.step(frame))
-        self._keys.append(key)
+        result = self.pipeline.step(frame)
+        self._keys.add(key)
+        self._waiting.append(key)
+        self._collect(self.rescorer.push(result))
         if last:
-            self._finish_video()
+            self._collect(self.rescorer.finish())
+            self._start_video()
 
-    def _finish_video(self) -> None:
-        rescored = rescore_video(self._results, self.rescoring)
-        for key, result, scores in zip(self._keys, self._results, rescored.scores, strict=True):
-            self.detections[key] = limit_detections(
-                result.boxes.cpu().numpy(),
-                scores.cpu().numpy(),
+    def _collect(self, frames: Iterable[RescoredFrame]) -> None:
+        for frame in frames:
+            self.detections[self._waiting.popleft()] = limit_detections(
+                frame.boxes,
+                frame.scores,
                 floor=self.limits.score_floor,
                 limit=self.limits.per_frame,
             )
-        self._start_video()
 
 
 def mean_average_precision(

@@ -1,9 +1,9 @@
-"""Which boxes the links start from, and the objects of a finished video by hand."""
+"""Which boxes the links start from, and a change of all that an object has."""
 
 import pytest
 import torch
 
-from d2_plugtrack.core.rescoring import Rescoring, rescore_video, tracked_objects
+from d2_plugtrack.core.rescoring import Rescoring, TrackedObjects, rescore_video
 from d2_plugtrack.core.seq_nms import Rescored, seq_nms
 from d2_plugtrack.core.tfd import FrameResult
 
@@ -50,7 +50,7 @@ def test_other_links_start_from_the_boxes():
     rescored = rescore_video(JUMP, PAPER._replace(track_links=False))
     for scores, frame in zip(rescored.scores, JUMP, strict=True):
         torch.testing.assert_close(scores, frame.scores)
-    assert [p.tolist() for p in rescored.paths] == [[[1, 3]], [[0, 2]]]
+    assert [p.tolist() for p in rescored.paths] == [[[0, 1]], [[2, 3]]]
 
 
 @pytest.mark.parametrize("track_links", [True, False])
@@ -80,59 +80,12 @@ def test_without_rescoring_scores_stay():
 def test_no_frames(enabled):
     rescored = rescore_video([], PAPER._replace(enabled=enabled))
     assert rescored == Rescored([], [], [])
-    assert tracked_objects([], rescored) == []
-
-
-def test_objects_are_kept_boxes_under_their_best_kept_class():
-    boxes = [[0, 0, 9, 9], [10, 0, 19, 9], [20, 0, 29, 9], [30, 0, 39, 9]]
-    frame = result(boxes, [[0.1] * 3] * 4, num_classes=3)
-    scores = torch.tensor([[0.2, 0.9, 0.5], [0.8, 0.9, 0.1], [0.3, 0.2, 0.1], [0.0, 0.0, 0.0]])
-    kept = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 0, 0], [0, 0, 1]]).bool()
-    paths = torch.arange(12).reshape(4, 3)
-    (objects,) = tracked_objects([frame], Rescored([scores], [kept], [paths]))
-    # the second box is no object of its best class; the third one is none at all
-    assert objects.boxes.tolist() == [boxes[0], boxes[1], boxes[3]]
-    torch.testing.assert_close(objects.scores, torch.tensor([0.9, 0.8, 0]))
-    assert objects.classes.tolist() == [1, 0, 2]
-    assert objects.track_ids.tolist() == [1, 3, 11]
-
-
-@pytest.mark.parametrize("num_classes", [0, 3])
-def test_a_frame_without_boxes_has_no_objects(num_classes):
-    frame = result([], [])
-    nothing = torch.zeros(0, num_classes)
-    rescored = Rescored([nothing], [nothing.bool()], [nothing.long()])
-    (objects,) = tracked_objects([frame], rescored)
-    assert [tuple(t.shape) for t in objects[:4]] == [(0, 4), (0,), (0,), (0,)]
-    assert objects.masks is None
-    assert objects.classes.dtype == objects.track_ids.dtype == torch.int64
-
-
-def test_objects_of_a_rescored_video_have_one_track():
-    objects = tracked_objects(JUMP, rescore_video(JUMP, PAPER))
-    assert [o.track_ids.tolist() for o in objects] == [[1], [1]]
-    assert [o.classes.tolist() for o in objects] == [[1], [1]]
-    for o in objects:
-        torch.testing.assert_close(o.scores, torch.tensor([0.7]))
-    without = tracked_objects(JUMP, rescore_video(JUMP, PAPER._replace(enabled=False)))
-    assert [o.track_ids.tolist() for o in without] == [[-1], [-1]]
-
-
-def test_masks_stay_with_their_boxes():
-    boxes, masks = [[0, 0, 9, 9], [10, 0, 19, 9], [20, 0, 29, 9]], torch.rand(3, 2, 2)
-    video = [
-        result(boxes, [[0.1, 0.4], [0.0, 0.0], [0.3, 0.2]], masks=masks),
-        result([], [], masks=torch.zeros(0, 1, 1)),
-    ]
-    first, second = tracked_objects(video, rescore_video(video, PAPER._replace(enabled=False)))
-    assert first.boxes.tolist() == [boxes[0], boxes[2]]
-    assert first.masks.equal(masks[[0, 2]]) and second.masks.shape == (0, 1, 1)
 
 
 @pytest.mark.parametrize("masks", [None, torch.rand(1, 2, 2)])
 def test_a_change_of_every_field(masks):
-    video = [result([[0, 0, 9, 9]], [[0.1, 0.4]], masks=masks)]
-    (objects,) = tracked_objects(video, rescore_video(video, PAPER))
+    labels = torch.tensor([1])
+    objects = TrackedObjects(torch.rand(1, 4), torch.rand(1), labels, labels, masks)
     none = objects.map(lambda field: field[:0])
     assert none.boxes.shape == (0, 4) and none.track_ids.shape == (0,)
     assert none.masks is None if masks is None else none.masks.shape == (0, 2, 2)

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from d2_plugtrack.core import video_rescorer
 from d2_plugtrack.core.detector import Proposals, detect_frames
-from d2_plugtrack.core.rescoring import Rescoring
+from d2_plugtrack.core.rescoring import Rescoring, rescore_video
+from d2_plugtrack.core.spool import Spooling
 from d2_plugtrack.core.tfd import FrameResult, VideoPipeline
+from d2_plugtrack.core.vid_metrics import limit_detections
 from d2_plugtrack.core.video_evaluation import DetectionLimits, VideoRun, mean_average_precision
+from tests.core.video_results import random_video
 
 SEQ_NMS = Rescoring(enabled=True, track_links=False, link_iou=0.5, nms_iou=0.45, min_score=0.01)
 AS_IT_IS = SEQ_NMS._replace(enabled=False)
@@ -34,8 +38,8 @@ class ScriptedPipeline:
 BOX, BESIDE = [0.0, 0, 10, 10], [0.0, 0, 10, 9]
 
 
-def build_run(rescoring=AS_IT_IS, floor=1e-3, per_frame=300):
-    return VideoRun(ScriptedPipeline(), rescoring, DetectionLimits(floor, per_frame))
+def build_run(rescoring=AS_IT_IS, floor=1e-3, per_frame=300, spooling=None):
+    return VideoRun(ScriptedPipeline(), rescoring, DetectionLimits(floor, per_frame), spooling)
 
 
 # ---- runs -----------------------------------------------------------------------------------
@@ -53,6 +57,39 @@ def test_a_video_is_rescored_when_its_last_frame_has_come():
         np.testing.assert_array_equal(boxes, [BOX])
         np.testing.assert_allclose(scores, [0.5])
         assert labels.tolist() == [0]
+
+
+@pytest.mark.parametrize("rescoring", [SEQ_NMS, AS_IT_IS])
+def test_detections_are_those_of_the_video_at_once(tmp_path, monkeypatch, rescoring):
+    monkeypatch.setattr(video_rescorer, "FRAMES_OF_BLOCK", 4)
+    run = build_run(rescoring, 0.3, per_frame=5, spooling=Spooling(1000, tmp_path))
+    video = random_video(seed=8, num_frames=30)
+    early = 0
+    for number, r in enumerate(video):
+        run.process((r.boxes.tolist() or np.zeros((0, 4)), r.scores.numpy()), (7, number), False)
+        early = len(run.detections)
+    assert 0 < early < 30
+    run.process((np.zeros((0, 4)), np.zeros((0, 3))), (7, 30), last=True)
+    scores = rescore_video(video, rescoring).scores
+    assert list(run.detections) == [(7, number) for number in range(31)]
+    for number, (result, new_scores) in enumerate(zip(video, scores, strict=True)):
+        expected = limit_detections(result.boxes.numpy(), new_scores.numpy(), floor=0.3, limit=5)
+        for found, values in zip(run.detections[7, number], expected, strict=True):
+            np.testing.assert_array_equal(found, values)
+
+
+def test_frames_of_a_video_of_which_some_are_finished(monkeypatch):
+    monkeypatch.setattr(video_rescorer, "FRAMES_OF_BLOCK", 1)
+    run = build_run()
+    run.process(([BOX], [[0.2]]), ("a", 0), last=False)
+    assert list(run.detections) == [("a", 0)]
+    with pytest.raises(ValueError, match=r"\('b', 0\): expected the rest of video 'a'"):
+        run.process(([BOX], [[0.2]]), ("b", 0), last=False)
+    with pytest.raises(ValueError, match=r"\('a', 0\): seen before"):
+        run.process(([BOX], [[0.2]]), ("a", 0), last=False)
+    run.reset()
+    run.process(([BOX], [[0.2]]), ("b", 0), last=True)
+    assert list(run.detections) == [("b", 0)]
 
 
 def test_videos_do_not_know_each_other():

@@ -1,0 +1,53 @@
+"""Frame results of made-up videos, of which many boxes link and overlap, some on the threshold."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from d2_plugtrack.core.tfd import FrameResult
+
+
+def frame_result(boxes, scores, mapped_boxes=(), num_classes=2, masks=None) -> FrameResult:
+    """A result from plain lists."""
+    boxes, mapped, scores = (
+        torch.tensor(values, dtype=torch.float32).reshape(len(values), columns)
+        for values, columns in ((boxes, 4), (mapped_boxes, 4), (scores, num_classes))
+    )
+    nan, none = torch.full((len(boxes),), torch.nan), torch.full((len(boxes),), -1)
+    return FrameResult(boxes, scores, nan, mapped, none, (100, 100), masks)
+
+
+def random_video(
+    seed: int,
+    num_frames: int,
+    num_classes: int = 3,
+    empty: float = 0.15,
+    parked: bool = False,
+    masks: bool = False,
+) -> list[FrameResult]:
+    """Boxes on a coarse grid that hardly move; scores have one decimal, so that many are equal.
+
+    Args:
+        empty: how many of the frames have no boxes.
+        parked: one box is in every frame, so that there is never a cut.
+    """
+    rng = np.random.default_rng(seed)
+    results, before = [], np.zeros((0, 4))
+    for _ in range(num_frames):
+        count = 0 if rng.random() < empty else rng.integers(1, 7)
+        corners = 10 * rng.integers(0, 4, (count, 2)) + rng.integers(0, 3, (count, 2))
+        boxes = np.concatenate([corners, corners + 20], axis=1).astype(float)
+        if parked:
+            boxes = np.concatenate([boxes, [[5.0, 5, 30, 30]]])
+        scores = rng.random((len(boxes), num_classes)).round(1)
+        # a parked box is tracked exactly
+        moves = rng.integers(-2, 3, before.shape) * (before != [5, 5, 30, 30]).any(1, keepdims=True)
+        result = frame_result(boxes, scores, before + moves, num_classes)
+        results.append(result._replace(masks=_masks(rng, len(boxes)) if masks else None))
+        before = boxes
+    return results
+
+
+def _masks(rng: np.random.Generator, count: int) -> Tensor:
+    side = 2 if count else 1
+    return torch.from_numpy(rng.random((count, side, side), np.float32))
