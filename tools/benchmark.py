@@ -4,22 +4,29 @@
     benchmark.py annotations --output /tmp/benchmark --json annotations.json
     benchmark.py training --config-file configs/ImageNetVID/faster_rcnn_hrnet_w32.yaml \\
         --size 600 1000 --images 2 SOLVER.AMP.ENABLED True
+    benchmark.py inference --config-file configs/COCO/plugtrack_faster_rcnn_R_50_FPN.yaml \\
+        --boxes 10 INPUT.MIN_SIZE_TEST 600
 
 annotations: a synthetic data set of ImageNet VID's size and layout (2.6 million small files,
 about 6 GB, removed afterwards) is loaded in fresh processes, first without and then with the
 annotation cache.
 training: steps of a config's own trainer, either stage, on random images with random weights.
+inference: the paper's Tables 3, 4 and 5 of any config: time of each component, memory and frames a
+second of video detection beside those of the image detector it is made of. Without MODEL.WEIGHTS
+among the KEY VALUE pairs, weights are random and realistic numbers of boxes are forced.
 
 --quick is for trying: the same at a small size.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from d2_plugtrack.benchmarks.annotations import FULL, QUICK, measure_annotations
 from d2_plugtrack.benchmarks.machine import describe_machine
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.outputs import ensure_writable, write_json
+from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 
 
 @exit_on_user_error
@@ -35,9 +42,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def annotations(args: argparse.Namespace) -> dict:
     """See ``d2_plugtrack.benchmarks.annotations``."""
-    return measure_annotations(
-        args.output, *(QUICK if args.quick else (args.videos, args.frames))
-    )
+    return measure_annotations(args.output, *(QUICK if args.quick else (args.videos, args.frames)))
 
 
 def training(args: argparse.Namespace) -> dict:
@@ -51,6 +56,22 @@ def training(args: argparse.Namespace) -> dict:
             raise UserError(f"{name} {value}: expected at least 1")
     cfg = load_config(args.config_file, args.opts)
     return measure_training(cfg, args.config_file, size, args.images, steps)
+
+
+def inference(args: argparse.Namespace) -> dict:
+    """See ``d2_plugtrack.benchmarks.inference``."""
+    from d2_plugtrack.benchmarks.inference import QUICK as SMALL
+    from d2_plugtrack.benchmarks.inference import Plan, measure_inference
+
+    counts = {name: getattr(args, name) for name in ("frames", "rounds", "batch_size")}
+    for name, value in (("size", min(args.size)), *counts.items()):
+        if value < 1:
+            raise UserError(f"--{name.replace('_', '-')} {value}: expected at least 1")
+    if args.profile:
+        ensure_writable(args.profile)
+    own = {"boxes": args.boxes, "video": args.input, "profile": args.profile}
+    plan = replace(SMALL, **own) if args.quick else Plan(tuple(args.size), **counts, **own)
+    return measure_inference(args.config_file, [*speed_opts(args), *args.opts], plan)
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -71,6 +92,21 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     command.add_argument("--size", type=int, nargs=2, default=(600, 1000), metavar=("H", "W"))
     command.add_argument("--images", type=int, default=2, help="or pairs, of a step")
     command.add_argument("--steps", type=int, default=5, help="that count, after one that does not")
+    command.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
+
+    command = commands.add_parser("inference", help="video detection beside image detection")
+    command.set_defaults(measure=inference)
+    command.add_argument("--config-file", required=True, metavar="FILE")
+    command.add_argument("--size", type=int, nargs=2, default=(600, 1066), metavar=("H", "W"))
+    command.add_argument("--input", type=Path, help="a video or a folder, instead of noise")
+    command.add_argument("--frames", type=int, default=16, help="of a pass")
+    command.add_argument(
+        "--rounds", type=int, default=3, help="that count, after one that does not"
+    )
+    command.add_argument("--batch-size", type=int, default=4, help="frames of a batch, offline")
+    command.add_argument("--boxes", type=int, default=10, help="of a frame, with random weights")
+    command.add_argument("--profile", type=Path, metavar="FILE", help="torch.profiler's table")
+    add_speed_arguments(command)
     command.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
 
     for command in commands.choices.values():
