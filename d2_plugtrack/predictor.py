@@ -5,7 +5,7 @@ Shape letters: M objects of a frame. In the manner of detectron2's DefaultPredic
 Reading and writing video files is in ``video_io.py``, drawing in ``visualization.py``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +16,12 @@ from .core.detector import VideoDetector, detect_frames
 from .core.rescoring import Rescoring, TrackedObjects, rescore_video, tracked_objects
 from .core.tfd import FrameResult, VideoPipeline
 from .host import Host, open_detectron2, open_host
+from .prefetch import batches, prefetch
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
+
+READ_AHEAD = 2  # batches: one ready, one in the making
 
 
 class VideoPredictor:
@@ -94,17 +97,35 @@ class VideoPredictor:
         (result,) = self.step_batch([frame])
         return result
 
-    @torch.no_grad()
     def step_batch(self, frames: Sequence[np.ndarray]) -> list[FrameResult]:
         """The same for the next frames together, which go through the detector as one batch.
 
         No frames give an empty list.
         """
+        return self._step_prepared(self._prepare_all(frames))
+
+    def steps(self, frames: Iterable[np.ndarray], batch_size: int) -> Iterator[FrameResult]:
+        """:meth:`step` over the next frames, each read and prepared while others are detected.
+
+        Args:
+            frames: anything that gives frames, such as ``video_io.open_frames``; read in another
+                thread, at most two batches ahead.
+            batch_size: consecutive frames of one size that go through the detector together; the
+                first result comes when so many have been read.
+        """
+        prepared = (self._prepare_all(batch) for batch in batches(frames, batch_size))
+        for batch in prefetch(prepared, READ_AHEAD):
+            yield from self._step_prepared(batch)
+
+    def _prepare_all(self, frames: Sequence[np.ndarray]) -> list[Any]:
         for frame in frames:
             _check_frame(frame)
-        if not frames:
+        return list(frames) if self.prepare is None else [self.prepare(f) for f in frames]
+
+    @torch.no_grad()
+    def _step_prepared(self, given: list[Any]) -> list[FrameResult]:
+        if not given:
             return []
-        given = list(frames) if self.prepare is None else [self.prepare(f) for f in frames]
         detected = detect_frames(self.detector, self.pipeline.tracker, given)
         results = [self.pipeline.step(frame) for frame in detected]
         self._results += results

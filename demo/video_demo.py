@@ -20,6 +20,7 @@ from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.masks import encode_masks, paste_masks
 from d2_plugtrack.outputs import ensure_writable, write_json
 from d2_plugtrack.predictor import VideoPredictor
+from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.video_io import FrameSource, VideoWriter, open_frames
 from d2_plugtrack.visualization import draw_tracks
 
@@ -33,8 +34,11 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--output {args.output}: is the input; name another file")
     ensure_writable(args.output, ".mp4")
     ensure_writable(json_path)
-    predictor = VideoPredictor.from_config_file(args.config_file, args.opts)
-    objects, sizes = detect(predictor, source)
+    if args.batch_size < 1:
+        raise UserError(f"--batch-size {args.batch_size}: expected at least 1")
+    opts = [*speed_opts(args), *args.opts]
+    predictor = VideoPredictor.from_config_file(args.config_file, opts)
+    objects, sizes = detect(predictor, source, args.batch_size)
     objects = [confident(o, args.confidence_threshold) for o in objects]
     write_json(json_path, as_json(args.input, source, predictor.class_names, objects, sizes))
     draw(source, objects, predictor.class_names, args.output, args.zoom)
@@ -43,13 +47,12 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def detect(
-    predictor: VideoPredictor, source: FrameSource
+    predictor: VideoPredictor, source: FrameSource, batch_size: int
 ) -> tuple[list[TrackedObjects], list[tuple[int, int]]]:
     """Go through the video once: objects and (height, width) of every frame."""
-    sizes = []
-    for frame in tqdm(source, "detecting", source.num_frames, unit="frame", disable=None):
-        predictor.step(frame)
-        sizes.append(frame.shape[:2])
+    results = predictor.steps(source, batch_size)
+    progress = tqdm(results, "detecting", source.num_frames, unit="frame", disable=None)
+    sizes = [result.image_size for result in progress]
     return [o.map(Tensor.cpu) for o in predictor.finish()], sizes
 
 
@@ -129,7 +132,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--confidence-threshold", type=float, default=0.3, metavar="SCORE")
     parser.add_argument("--frame-rate", type=float, default=25, help="of a folder of frames")
+    parser.add_argument(
+        "--batch-size", type=int, default=4, help="frames that go through the detector together"
+    )
     parser.add_argument("--zoom", type=int, default=1, help="enlarge small frames so many times")
+    add_speed_arguments(parser)
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
     return parser.parse_args(argv)
 

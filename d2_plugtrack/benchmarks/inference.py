@@ -14,22 +14,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from ..host import Host
 from ..outputs import write_text
 from ..predictor import VideoPredictor
 from ..prefetch import batches
 from ..video_io import open_frames
+from .inference_memory import measure_memory
 from .inference_tables import as_markdown
 from .machine import device_name
-from .memory import measure_memory
 from .random_weights import write_random_weights
 from .reference import Frames, Reference, find_parts
 from .stopwatch import Stopwatch, synchronize
@@ -71,9 +72,9 @@ def measure_inference(config_file: str, opts: Sequence[str], plan: Plan) -> dict
     frames = _load_frames(plan)
     with _weights(config_file, opts) as (all_opts, are_random):
         subject = Subject(config_file, all_opts, plan.boxes if are_random else None)
-        memory = measure_memory(subject, frames)
         host, model = open_subject(subject)
         reference = open_stock(subject)
+        memory = measure_memory(subject, frames)
         device = next(model.parameters()).device
         passes = [_streaming(reference, host), _offline(reference, host, plan.batch_size)]
         rates = measure_rates(*passes, frames, plan.rounds, device)
@@ -103,13 +104,13 @@ def measure_rates(
     streaming: Passes, offline: Passes, frames: Frames, rounds: int, device: torch.device
 ) -> dict[str, dict[str, list[float]]]:
     """Frames a second of each setting, one figure a round, after a round that does not count."""
-    rates = {name: {"streaming": [], "offline": []} for name in streaming}
-    for count in range(rounds + 1):
-        for name, by_mode in rates.items():
-            for mode, passes in (("streaming", streaming), ("offline", offline)):
-                rate = _rate(passes[name], frames, device)
-                if count > 0:
-                    by_mode[mode].append(rate)
+    modes = {"streaming": streaming, "offline": offline}
+    rates = {name: {mode: [] for mode in modes} for name in streaming}
+    turns = list(product(range(rounds + 1), rates, modes))
+    for count, name, mode in tqdm(turns, "passes", disable=None):
+        rate = _rate(modes[mode][name], frames, device)
+        if count > 0:
+            rates[name][mode].append(rate)
     return rates
 
 
