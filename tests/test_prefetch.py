@@ -1,13 +1,18 @@
 """Reading ahead: the same items in the same order, never too far ahead, and nothing left behind."""
 
+import signal
+import subprocess
+import sys
 import threading
 import traceback
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from d2_plugtrack.prefetch import batches, prefetch
 
+ROOT = Path(__file__).resolve().parent.parent
 LONG = 30  # seconds after which a test fails instead of hanging
 
 
@@ -113,6 +118,27 @@ def test_an_exception_of_the_consumer_does_too(error):
     with pytest.raises(error):
         consume()
     assert source.closed and prefetch_threads() == []
+
+
+def test_control_c_ends_the_process():
+    code = """
+from d2_plugtrack.prefetch import prefetch
+def source():
+    try:
+        while True:
+            yield bytes(10)
+    finally:
+        print("closed", flush=True)
+for item in prefetch(source(), 2):
+    print("working", flush=True)
+    __import__("threading").Event().wait()
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=LONG)[0] == "closed\n"
+    assert process.returncode == -signal.SIGINT
 
 
 def test_an_iterator_that_is_never_asked_starts_nothing():

@@ -69,8 +69,11 @@ def inference(args: argparse.Namespace) -> dict:
             raise UserError(f"--{name.replace('_', '-')} {value}: expected at least 1")
     if args.profile:
         ensure_writable(args.profile)
-    own = {"boxes": args.boxes, "video": args.input, "profile": args.profile}
-    plan = replace(SMALL, **own) if args.quick else Plan(tuple(args.size), **counts, **own)
+    plan = Plan(
+        tuple(args.size), **counts, boxes=args.boxes, video=args.input, profile=args.profile
+    )
+    if args.quick:
+        plan = replace(plan, **SMALL)
     return measure_inference(args.config_file, [*speed_opts(args), *args.opts], plan)
 
 

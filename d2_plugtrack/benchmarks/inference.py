@@ -48,16 +48,16 @@ Passes = dict[str, Callable[[Frames], object]]  # each goes through a video once
 class Plan:
     """How much is measured."""
 
-    size: tuple[int, int] = (600, 1066)  # (height, width) of synthetic frames
-    frames: int = 16
-    rounds: int = 3
-    batch_size: int = 4
-    boxes: int = 10  # of a frame, where they are forced
+    size: tuple[int, int]  # (height, width) of synthetic frames
+    frames: int  # of a pass
+    rounds: int  # that count, after one that does not
+    batch_size: int  # of the offline passes
+    boxes: int  # of a frame, where they are forced
     video: Path | None = None  # instead of synthetic frames
     profile: Path | None = None  # where torch.profiler's table goes
 
 
-QUICK = Plan(size=(96, 128), frames=4, rounds=2, batch_size=2)
+QUICK = {"size": (96, 128), "frames": 4, "rounds": 2, "batch_size": 2}
 
 
 def measure_inference(config_file: str, opts: Sequence[str], plan: Plan) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The benchmark of inference: with weights nothing is forced; and tables worked by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,8 @@ def test_given_weights_and_a_video_are_measured_as_they_are(tmp_path, no_process
     with VideoWriter(tmp_path / "clip.mp4", 10) as writer:
         for _ in range(5):
             writer.write(np.full((128, 160, 3), 90, np.uint8))
-    plan = Plan(
-        frames=3, rounds=2, batch_size=2, video=tmp_path / "clip.mp4", profile=tmp_path / "p.txt"
-    )
+    plan = Plan((8, 8), frames=3, rounds=2, batch_size=2, boxes=9)
+    plan = replace(plan, video=tmp_path / "clip.mp4", profile=tmp_path / "p.txt")
     opts = ["MODEL.WEIGHTS", str(ROOT / "demo/torchvision_tiny.pth")]
     figures = measure_inference(config_file, opts, plan)
     ((subject, frames),) = no_processes
