@@ -58,8 +58,9 @@ def _track(subject: Subject, frames: Frames) -> tuple[str, float, float]:
 def _tensors() -> dict[int, int]:
     """Address and bytes of the memory of every tensor."""
     gc.collect()
-    # not isinstance(), which asks lazy modules of torch for their class, and these warn of it
-    tensors = [o for o in gc.get_objects() if issubclass(type(o), Tensor)]
+    # not isinstance(): subclasses that torch.compile leaves behind have no memory, and lazy modules
+    # of torch warn when they are asked for their class
+    tensors = [o for o in gc.get_objects() if type(o) in (Tensor, nn.Parameter)]
     storages = [t.untyped_storage() for t in tensors if t.layout == torch.strided]
     return {s.data_ptr(): s.nbytes() for s in storages}
 
