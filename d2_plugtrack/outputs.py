@@ -9,7 +9,7 @@ import os
 import stat
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,28 @@ from .errors import UserError
 
 def write_json(path: str | Path, data: object) -> None:
     """Write strict JSON (numpy values become lists and numbers; NaN and infinity: ValueError)."""
-    write_text(path, json.dumps(data, allow_nan=False, default=_numpy_to_python) + "\n")
+    write_text(path, _as_json(data) + "\n")
+
+
+def write_json_list(
+    path: str | Path, about: Mapping[str, object], name: str, items: Iterable[object]
+) -> None:
+    """Write what :func:`write_json` would of ``{**about, name: [*items]}``, one item at a time."""
+    ensure_writable(path)
+    start = _as_json({**about, name: []}).removesuffix("]}")
+    with (
+        os_errors_name(path),
+        atomic_output(path) as temporary,
+        temporary.open("w", encoding="utf-8") as file,
+    ):
+        file.write(start)
+        for index, item in enumerate(items):
+            file.write((", " if index else "") + _as_json(item))
+        file.write("]}\n")
+
+
+def _as_json(data: object) -> str:
+    return json.dumps(data, allow_nan=False, default=_numpy_to_python)
 
 
 def write_text(path: str | Path, text: str) -> None:

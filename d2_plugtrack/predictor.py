@@ -6,7 +6,7 @@ Frames of a long video wait on disk for its end (``core/video_rescorer.py``).
 Reading and writing video files is in ``video_io.py``, drawing in ``visualization.py``.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,12 @@ from .core.tracked_video import TrackedVideo, TrackNumbers
 from .core.video_rescorer import VideoRescorer
 from .host import Host, open_detectron2, open_host
 from .outputs import os_errors_name
+from .prefetch import batches, prefetch
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
+
+READ_AHEAD = 2  # batches: one ready, one in the making
 
 
 class VideoPredictor:
@@ -107,17 +110,35 @@ class VideoPredictor:
         (result,) = self.step_batch([frame])
         return result
 
-    @torch.no_grad()
     def step_batch(self, frames: Sequence[np.ndarray]) -> list[FrameResult]:
         """The same for the next frames together, which go through the detector as one batch.
 
         No frames give an empty list.
         """
+        return self._step_prepared(self._prepare_all(frames))
+
+    def steps(self, frames: Iterable[np.ndarray], batch_size: int) -> Iterator[FrameResult]:
+        """:meth:`step` over the next frames, each read and prepared while others are detected.
+
+        Args:
+            frames: anything that gives frames, such as ``video_io.open_frames``; read in another
+                thread, at most two batches ahead.
+            batch_size: consecutive frames of one size that go through the detector together; the
+                first result comes when so many have been read.
+        """
+        prepared = (self._prepare_all(batch) for batch in batches(frames, batch_size))
+        for batch in prefetch(prepared, READ_AHEAD):
+            yield from self._step_prepared(batch)
+
+    def _prepare_all(self, frames: Sequence[np.ndarray]) -> list[Any]:
         for frame in frames:
             _check_frame(frame)
-        if not frames:
+        return list(frames) if self.prepare is None else [self.prepare(f) for f in frames]
+
+    @torch.no_grad()
+    def _step_prepared(self, given: list[Any]) -> list[FrameResult]:
+        if not given:
             return []
-        given = list(frames) if self.prepare is None else [self.prepare(f) for f in frames]
         detected = detect_frames(self.detector, self.pipeline.tracker, given)
         results = [self.pipeline.step(frame) for frame in detected]
         for result in results:

@@ -9,20 +9,25 @@ A video file or a folder of frames in; an H.264 mp4 and a JSON file out.
 
 import argparse
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from d2_plugtrack.core.rescoring import TrackedObjects
-from d2_plugtrack.core.tracked_video import TrackedVideo
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.masks import encode_masks, paste_masks
-from d2_plugtrack.outputs import ensure_writable, write_json
+from d2_plugtrack.outputs import ensure_writable, write_json_list
 from d2_plugtrack.predictor import VideoPredictor
+from d2_plugtrack.prefetch import prefetch
+from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.video_io import FrameSource, VideoWriter, open_frames
 from d2_plugtrack.visualization import draw_tracks
+
+READ_AHEAD = 4  # frames, while others are drawn and encoded
 
 
 @exit_on_user_error
@@ -34,24 +39,31 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--output {args.output}: is the input; name another file")
     ensure_writable(args.output, ".mp4")
     ensure_writable(json_path)
-    predictor = VideoPredictor.from_config_file(args.config_file, args.opts)
-    objects, sizes = detect(predictor, source)
-    objects = objects.map(lambda o: confident(o, args.confidence_threshold))
-    write_json(json_path, as_json(args.input, source, predictor.class_names, objects, sizes))
+    if args.batch_size < 1:
+        raise UserError(f"--batch-size {args.batch_size}: expected at least 1")
+    opts = [*speed_opts(args), *args.opts]
+    predictor = VideoPredictor.from_config_file(args.config_file, opts)
+    sizes = detect(predictor, source, args.batch_size)
+    objects = predictor.finish().map(lambda o: confident(o, args.confidence_threshold))
+    about = {
+        "video": str(args.input),
+        "frame_rate": float(source.frame_rate),
+        "classes": predictor.class_names,
+    }
+    frames = frames_as_json(objects, predictor.class_names, sizes)
+    write_json_list(json_path, about, "frames", frames)
     draw(source, objects, predictor.class_names, args.output, args.zoom)
     tracks = {int(i) for o in objects for i in o.track_ids}
     print(f"{args.output}, {json_path}: {len(objects)} frames, {len(tracks)} tracks")
 
 
 def detect(
-    predictor: VideoPredictor, source: FrameSource
-) -> tuple[TrackedVideo, list[tuple[int, int]]]:
-    """Go through the video once: objects and (height, width) of every frame."""
-    sizes = []
-    for frame in tqdm(source, "detecting", source.num_frames, unit="frame", disable=None):
-        predictor.step(frame)
-        sizes.append(frame.shape[:2])
-    return predictor.finish(), sizes
+    predictor: VideoPredictor, source: FrameSource, batch_size: int
+) -> list[tuple[int, int]]:
+    """Go through the video once; (height, width) of every frame."""
+    results = predictor.steps(source, batch_size)
+    progress = tqdm(results, "detecting", source.num_frames, unit="frame", disable=None)
+    return [result.image_size for result in progress]
 
 
 def confident(objects: TrackedObjects, threshold: float) -> TrackedObjects:
@@ -59,25 +71,17 @@ def confident(objects: TrackedObjects, threshold: float) -> TrackedObjects:
     return objects.map(lambda field: field[objects.scores >= threshold])
 
 
-def as_json(
-    path: Path,
-    source: FrameSource,
-    class_names: list[str],
-    objects: TrackedVideo,
-    sizes: list[tuple[int, int]],
-) -> dict:
+def frames_as_json(
+    objects: Sequence[TrackedObjects], class_names: list[str], sizes: list[tuple[int, int]]
+) -> Iterator[dict]:
     """Boxes are xyxy in pixels of the frame; ``segmentation`` (masks) is COCO's run lengths."""
-    frames = [
-        {
+    for index, (o, (height, width)) in enumerate(zip(objects, sizes, strict=True)):
+        yield {
             "frame": index,
             "height": height,
             "width": width,
             "objects": _objects_as_json(o, class_names, (height, width)),
         }
-        for index, (o, (height, width)) in enumerate(zip(objects, sizes, strict=True))
-    ]
-    rate = float(source.frame_rate)
-    return {"video": str(path), "frame_rate": rate, "classes": class_names, "frames": frames}
 
 
 def _objects_as_json(
@@ -96,14 +100,14 @@ def _objects_as_json(
 
 def draw(
     source: FrameSource,
-    objects: TrackedVideo,
+    objects: Sequence[TrackedObjects],
     class_names: list[str],
     output: Path,
     zoom: int,
 ) -> None:
     """Go through the video again and write it with its objects, enlarged ``zoom`` times."""
     with VideoWriter(output, source.frame_rate) as writer:
-        frames = zip(source, objects, strict=True)
+        frames = zip(prefetch(source, READ_AHEAD), objects, strict=True)
         for frame, o in tqdm(frames, "drawing", len(objects), unit="frame", disable=None):
             _, scores, classes, track_ids, _ = o.map(Tensor.numpy)
             labels = [
@@ -130,7 +134,17 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--confidence-threshold", type=float, default=0.3, metavar="SCORE")
     parser.add_argument("--frame-rate", type=float, default=25, help="of a folder of frames")
+    # Measured on a CPU: batches cost an R50-FPN 5 % more a frame, and save the tiny detectors 15 %.
+    batch_size = 4 if torch.cuda.is_available() else 1
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=batch_size,
+        metavar="N",
+        help="frames that go through the detector together: 4 where there is CUDA, otherwise 1",
+    )
     parser.add_argument("--zoom", type=int, default=1, help="enlarge small frames so many times")
+    add_speed_arguments(parser)
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
     return parser.parse_args(argv)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,25 @@ def test_memory_of_a_video_is_measured(tmp_path):
     assert list((tmp_path / "spool").iterdir()) == []
 
 
+@pytest.mark.slow  # three processes
+@pytest.mark.detectron2
+def test_inference_is_measured(tmp_path):
+    config = "configs/TinyVID/plugtrack_tiny.yaml"
+    options = ["--quick", "--json", tmp_path / "out.json", "--boxes", 5]
+    result = run("inference", "--config-file", config, *options, "INPUT.MIN_SIZE_TEST", 96)
+    assert result.returncode == 0, result.stderr
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert (figures["config_file"], figures["size"], figures["boxes"]) == (config, [96, 128], 5)
+    assert figures["opts"] == ["INPUT.MIN_SIZE_TEST", "96"]
+    assert figures["baseline"] == "DefaultPredictor"
+    assert all(min(ms) > 0 for ms in figures["milliseconds"].values())
+    memory = figures["memory"]
+    assert memory["detector_mb"] > 100 and memory["with_tracker_mb"] > 100
+    # at most a whole batch's map of 48 channels at stride 4 of 96x128, and change
+    assert 0 < memory["kept_mb"] < 0.5
+    assert f"\n{config} INPUT.MIN_SIZE_TEST 96\n" in result.stdout
+
+
 def test_mistakes_are_one_line(tmp_path):
     (tmp_path / "benchmark_vid").mkdir()
     result = run("annotations", "--output", tmp_path, "--quick")
@@ -72,3 +92,23 @@ def test_mistakes_are_one_line(tmp_path):
         == f"error: {tmp_path}/benchmark_vid: expected nothing here, found something\n"
     )
     assert (tmp_path / "benchmark_vid").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--batch-size", "0"], "--batch-size 0: expected at least 1"),
+        (["--boxes", "51", "--quick"], "--boxes 51: expected 1 to 50 of this detector"),
+        (["--input", "nowhere.mp4"], "nowhere.mp4: expected a video file"),
+        (["MODEL.WEIGHT", "w.pth"], "MODEL.WEIGHT"),
+        (["MODEL.WEIGHTS", "w.pth"], "w.pth: no such file"),
+    ],
+)
+def test_mistakes_about_inference_are_one_line(capsys, arguments, named):
+    main = runpy.run_path(str(ROOT / "tools/benchmark.py"))["main"]
+    config_file = str(ROOT / "configs/TinyVID/torchvision_tiny.yaml")
+    with pytest.raises(SystemExit) as stop:
+        main(["inference", "--config-file", config_file, "--size", "32", "32", *arguments])
+    message = capsys.readouterr().err
+    assert stop.value.code == 2 and message.startswith("error: ") and named in message
+    assert message.count("\n") == 1

@@ -88,6 +88,42 @@ def test_a_batch_is_its_frames_one_after_the_other():
     assert len(predictor.finish()) == 3
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_steps_are_steps_with_frames_read_ahead(batch_size):
+    frames = [image(), image(), image(60, 40), image()]
+    prepared = []
+    predictor = stub_predictor(prepare=lambda frame: prepared.append(frame) or frame)
+    other = stub_predictor()
+    results = list(predictor.steps(iter(frames), batch_size))
+    alone = [other.step(frame) for frame in frames]
+    assert [r.image_size for r in results] == [(80, 120), (80, 120), (60, 40), (80, 120)]
+    assert all(torch.equal(a.boxes, b.boxes) for a, b in zip(results, alone, strict=True))
+    assert all(a is b for a, b in zip(prepared, frames, strict=True))
+    assert len(predictor.finish()) == 4
+    assert list(predictor.steps([], batch_size)) == []
+
+
+def test_steps_pass_an_error_on_and_close_what_they_read():
+    closed = []
+
+    def source():
+        try:
+            yield from [image(), image(), np.zeros((4, 4), np.uint8)]
+        finally:
+            closed.append(True)
+
+    predictor = stub_predictor()
+    results = predictor.steps(source(), 1)
+    next(results), next(results)
+    with pytest.raises(ValueError, match=r"expected \(H, W, 3\) uint8, got \(4, 4\)"):
+        next(results)
+    assert closed == [True] and len(predictor.finish()) == 2
+    results = predictor.steps(source(), 1)
+    next(results)
+    results.close()
+    assert closed == [True] * 2 and len(predictor.finish()) == 1
+
+
 def test_finish_gives_every_frame_and_begins_another_video():
     predictor = stub_predictor()
     for _ in range(3):

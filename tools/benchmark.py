@@ -4,6 +4,8 @@
     benchmark.py annotations --output /tmp/benchmark --json annotations.json
     benchmark.py training --config-file configs/ImageNetVID/faster_rcnn_hrnet_w32.yaml \\
         --size 600 1000 --images 2 SOLVER.AMP.ENABLED True
+    benchmark.py inference --config-file configs/COCO/plugtrack_faster_rcnn_R_50_FPN.yaml \\
+        --boxes 10 INPUT.MIN_SIZE_TEST 600
 
 annotations: a synthetic data set of ImageNet VID's size and layout (2.6 million small files,
 about 6 GB, removed afterwards) is loaded in fresh processes, first without and then with the
@@ -13,17 +15,22 @@ memory: a synthetic video of an hour goes through the video path, with cuts and 
 one: growth of the process's memory, and time.
 seq-nms: re-scoring synthetic videos of 200 to 20,000 frames; --plot draws seconds against frames,
 --reference runs the plain implementation too.
+inference: the paper's Tables 3, 4 and 5 of any config: time of each component, memory and frames a
+second of video detection beside those of the image detector it is made of. Without MODEL.WEIGHTS
+among the KEY VALUE pairs, weights are random and realistic numbers of boxes are forced.
 
 --quick is for trying: the same at a small size.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from d2_plugtrack.benchmarks.annotations import FULL, QUICK, measure_annotations
 from d2_plugtrack.benchmarks.machine import describe_machine
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.outputs import ensure_writable, write_json
+from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 
 
 @exit_on_user_error
@@ -39,9 +46,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def annotations(args: argparse.Namespace) -> dict:
     """See ``d2_plugtrack.benchmarks.annotations``."""
-    return measure_annotations(
-        args.output, *(QUICK if args.quick else (args.videos, args.frames))
-    )
+    return measure_annotations(args.output, *(QUICK if args.quick else (args.videos, args.frames)))
 
 
 def training(args: argparse.Namespace) -> dict:
@@ -73,6 +78,25 @@ def seq_nms(args: argparse.Namespace) -> dict:
     if args.plot:
         ensure_writable(args.plot)
     return measure_seq_nms(QUICK if args.quick else FULL, args.reference, args.plot)
+
+
+def inference(args: argparse.Namespace) -> dict:
+    """See ``d2_plugtrack.benchmarks.inference``."""
+    from d2_plugtrack.benchmarks.inference import QUICK as SMALL
+    from d2_plugtrack.benchmarks.inference import Plan, measure_inference
+
+    counts = {name: getattr(args, name) for name in ("frames", "rounds", "batch_size")}
+    for name, value in (("size", min(args.size)), *counts.items()):
+        if value < 1:
+            raise UserError(f"--{name.replace('_', '-')} {value}: expected at least 1")
+    if args.profile:
+        ensure_writable(args.profile)
+    plan = Plan(
+        tuple(args.size), **counts, boxes=args.boxes, video=args.input, profile=args.profile
+    )
+    if args.quick:
+        plan = replace(plan, **SMALL)
+    return measure_inference(args.config_file, [*speed_opts(args), *args.opts], plan)
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -107,6 +131,21 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     command.set_defaults(measure=seq_nms)
     command.add_argument("--plot", type=Path, metavar="FILE", help="seconds against frames, as PNG")
     command.add_argument("--reference", action="store_true", help="and the plain implementation")
+
+    command = commands.add_parser("inference", help="video detection beside image detection")
+    command.set_defaults(measure=inference)
+    command.add_argument("--config-file", required=True, metavar="FILE")
+    command.add_argument("--size", type=int, nargs=2, default=(600, 1066), metavar=("H", "W"))
+    command.add_argument("--input", type=Path, help="a video or a folder, instead of noise")
+    command.add_argument("--frames", type=int, default=16, help="of a pass")
+    command.add_argument(
+        "--rounds", type=int, default=3, help="that count, after one that does not"
+    )
+    command.add_argument("--batch-size", type=int, default=4, help="frames of a batch, offline")
+    command.add_argument("--boxes", type=int, default=10, help="of a frame, with random weights")
+    command.add_argument("--profile", type=Path, metavar="FILE", help="torch.profiler's table")
+    add_speed_arguments(command)
+    command.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
 
     for command in commands.choices.values():
         command.add_argument("--quick", action="store_true", help="the same, small")

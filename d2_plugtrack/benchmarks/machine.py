@@ -3,7 +3,12 @@
 import os
 import platform
 import resource
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def describe_machine() -> str:
@@ -15,8 +20,17 @@ def describe_machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{name}, {os.cpu_count()} processors, {memory:.0f} GiB, {platform.system()}, "
-        f"Python {platform.python_version()}"
+        f"Python {platform.python_version()}, torch {version('torch')}"
     )
+
+
+def device_name(device: "torch.device") -> str:
+    """The GPU's name; "CPU" of anything else."""
+    if device.type != "cuda":
+        return "CPU"
+    import torch
+
+    return torch.cuda.get_device_name(device)
 
 
 def peak_mb() -> float:

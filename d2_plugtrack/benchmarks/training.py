@@ -16,14 +16,13 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import HookBase
-from detectron2.layers import FrozenBatchNorm2d
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
-from torch import Tensor, nn
 
 from ..train_step import StepTrainer
 from ..training import Trainer, is_plugtrack
-from .machine import peak_mb
+from .machine import device_name, peak_mb
+from .random_weights import calibrate
 
 OBJECTS = 3  # of an image
 
@@ -45,7 +44,8 @@ def measure_training(
     torch.manual_seed(0)
     model = build_model(cfg).train()
     batch = [_item(size, is_plugtrack(cfg)) for _ in range(images)]
-    _calibrate(model, batch[0].get("prev", batch[0]))
+    frame = batch[0].get("prev", batch[0])
+    calibrate(model.backbone, lambda: model.backbone(model.preprocess_image([frame]).tensor))
     optimizer = Trainer.build_optimizer(cfg, model)
     for group in optimizer.param_groups:
         group["lr"] = 0.0  # the work is the same, and random weights do not diverge
@@ -93,9 +93,8 @@ class _Clock(HookBase):
 
     def __init__(self, device: torch.device):
         self.device, self.seconds = device, []
-        self.device_name = "CPU"
+        self.device_name = device_name(device)
         if device.type == "cuda":
-            self.device_name = torch.cuda.get_device_name(device)
             torch.cuda.reset_peak_memory_stats(device)
 
     def before_step(self) -> None:
@@ -130,22 +129,3 @@ def _frame(size: tuple[int, int]) -> dict[str, Any]:
     instances.gt_classes = torch.zeros(OBJECTS, dtype=torch.int64)
     instances.gt_track_ids = torch.arange(OBJECTS)
     return {"image": torch.rand(3, height, width) * 255, "instances": instances}
-
-
-@torch.no_grad()
-def _calibrate(model: nn.Module, frame: dict[str, Any]) -> None:
-    """Set frozen batch norms to the statistics of an image.
-
-    Those of ImageNet are not there without its weights, and activations would grow from layer to
-    layer until losses are not finite.
-    """
-
-    def normalize(norm: FrozenBatchNorm2d, inputs: tuple[Tensor]) -> None:
-        norm.running_mean.copy_(inputs[0].mean(dim=(0, 2, 3)))
-        norm.running_var.copy_(inputs[0].var(dim=(0, 2, 3)).clamp(min=1e-3))
-
-    norms = [m for m in model.backbone.modules() if isinstance(m, FrozenBatchNorm2d)]
-    hooks = [norm.register_forward_pre_hook(normalize) for norm in norms]
-    model.backbone(model.preprocess_image([frame]).tensor)
-    for hook in hooks:
-        hook.remove()

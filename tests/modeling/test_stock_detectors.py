@@ -324,7 +324,8 @@ def write_clip(folder: Path) -> None:
 
 def run_demo(detector: Detector, clip: Path, output: Path, threshold: float, opts: list) -> dict:
     command = ["--config-file", KINDS[detector.kind], "--input", str(clip), "--output", str(output)]
-    command += ["--confidence-threshold", str(threshold), *opts]
+    # one by one: batches are not equal to the bit
+    command += ["--confidence-threshold", str(threshold), "--batch-size", "1", *opts]
     runpy.run_path(str(ROOT / "demo/video_demo.py"))["main"](command)
     return json.loads(output.with_suffix(".json").read_text())
 
