@@ -37,15 +37,22 @@ class GraphParts(NamedTuple):
 
 def connected_parts(graph: BoxGraph) -> GraphParts:
     """The parts of a graph, by their lowest node."""
-    order, starts = _parts(graph)
+    order, starts = find_parts(graph)
+    if len(starts) > 2:  # otherwise they are in order as they are, and a copy of them takes memory
+        graph = reorder(graph, order)
+    links = Links(*_both_ways(graph.link_starts, graph.link_nodes))
+    return GraphParts(order, starts, links, (graph.overlap_starts, graph.overlap_nodes))
+
+
+def reorder(graph: BoxGraph, order: np.ndarray) -> BoxGraph:
+    """The same graph with node ``order[i]`` in place i; order is (V,) int32."""
     links = _reordered(graph.link_starts, graph.link_nodes, order)
-    overlaps = _reordered(graph.overlap_starts, graph.overlap_nodes, order)
-    return GraphParts(order, starts, Links(*_both_ways(*links)), overlaps)
+    return BoxGraph(*links, *_reordered(graph.overlap_starts, graph.overlap_nodes, order))
 
 
 @compiled
-def _parts(graph):  # type: ignore[no-untyped-def]
-    """``order`` and ``starts``."""
+def find_parts(graph):  # type: ignore[no-untyped-def]
+    """``order`` and ``starts`` of :class:`GraphParts`."""
     num_nodes = len(graph.link_starts) - 1
     parents = np.arange(num_nodes).astype(np.int32)  # none is higher: the root is the lowest node
     for node in range(num_nodes):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .box_graph import BoxGraph
-from .compiled import compiled
+from .graph_parts import find_parts, reorder
 
 
 class NodeGroups:
@@ -27,96 +27,38 @@ class NodeGroups:
         self._order = np.arange(num_nodes, dtype=np.int32)
         self._bounds = np.unique([0, num_nodes])
         if num_nodes > most_nodes:
-            self._order, self._bounds = _find_groups(*graph, most_nodes)
-        self._graph = graph if len(self._bounds) <= 2 else _in_order(graph, self._order)
+            self._order, part_starts = find_parts(graph)
+            self._bounds = _merge(part_starts, most_nodes)
+            for group in self._slices():
+                self._order[group].sort()
+        self._graph = graph if len(self._bounds) <= 2 else reorder(graph, self._order)
+
+    def _slices(self) -> Iterator[slice]:
+        return map(slice, self._bounds[:-1], self._bounds[1:])
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, BoxGraph]]:
         if len(self._bounds) == 2:  # no need to copy the only one
             yield self._order, self._graph
             return
         links, overlaps = self._graph[:2], self._graph[2:]
-        for first, end in zip(self._bounds[:-1], self._bounds[1:], strict=True):
-            group = BoxGraph(*_cut_out(*links, first, end), *_cut_out(*overlaps, first, end))
-            yield self._order[first:end], group
+        for group in self._slices():
+            neighbours = (*_cut_out(*links, group), *_cut_out(*overlaps, group))
+            yield self._order[group], BoxGraph(*neighbours)
+
+
+def _merge(part_starts: np.ndarray, most_nodes: int) -> np.ndarray:
+    """Where groups of whole parts start, and the end, from where parts start (P + 1,)."""
+    bounds = [0]
+    while bounds[-1] < part_starts[-1]:
+        fits = np.searchsorted(part_starts, bounds[-1] + most_nodes, side="right") - 1
+        one = np.searchsorted(part_starts, bounds[-1], side="right")
+        bounds.append(int(part_starts[max(fits, one)]))
+    return np.array(bounds)
 
 
 def _cut_out(
-    starts: np.ndarray, nodes: np.ndarray, first: int, end: int
+    starts: np.ndarray, nodes: np.ndarray, group: slice
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and neighbours of the nodes from ``first`` to before ``end``, numbered from 0."""
-    own = starts[first : end + 1]
-    return own - own[0], nodes[own[0] : own[-1]] - np.int32(first)
-
-
-def _in_order(graph: BoxGraph, order: np.ndarray) -> BoxGraph:
-    places = np.empty_like(order)
-    places[order] = np.arange(len(order), dtype=np.int32)
-    links = _reordered(graph.link_starts, graph.link_nodes, order, places)
-    return BoxGraph(*links, *_reordered(graph.overlap_starts, graph.overlap_nodes, order, places))
-
-
-@compiled
-def _reordered(starts, nodes, order, places):  # type: ignore[no-untyped-def]
-    """Starts and nodes with node ``order[i]`` in place i."""
-    new_starts = np.zeros_like(starts)
-    new_nodes = np.empty_like(nodes)
-    count = 0
-    for place in range(len(order)):
-        node = order[place]
-        for edge in range(starts[node], starts[node + 1]):
-            new_nodes[count] = places[nodes[edge]]
-            count += 1
-        new_starts[place + 1] = count
-    return new_starts, new_nodes
-
-
-@compiled
-def _find_groups(  # type: ignore[no-untyped-def]
-    link_starts, link_nodes, overlap_starts, overlap_nodes, most_nodes
-):
-    """Nodes (V,) group after group, ascending in each, and the places where groups begin or end."""
-    num_nodes = len(link_starts) - 1
-    roots = np.arange(num_nodes).astype(np.int32)  # of trees of connected nodes: the lowest one
-    for node in range(num_nodes):
-        for edge in range(link_starts[node], link_starts[node + 1]):
-            _join(roots, node, link_nodes[edge])
-        for edge in range(overlap_starts[node], overlap_starts[node + 1]):
-            _join(roots, node, overlap_nodes[edge])
-    numbers = np.zeros(num_nodes, np.int32)  # of a root: the size of its tree, then its group
-    for node in range(num_nodes):
-        roots[node] = _root(roots, node)
-        numbers[roots[node]] += 1
-    bounds = [0]
-    end = 0
-    for node in range(num_nodes):
-        if roots[node] == node:
-            size = numbers[node]
-            if end > bounds[-1] and end + size > bounds[-1] + most_nodes:
-                bounds.append(end)
-            numbers[node] = len(bounds) - 1
-            end += size
-    bounds.append(end)
-    places = np.array(bounds)
-    order = np.empty(num_nodes, np.int32)
-    for node in range(num_nodes):
-        group = numbers[roots[node]]
-        order[places[group]] = node
-        places[group] += 1
-    return order, np.array(bounds)
-
-
-@compiled
-def _join(roots, node, other):  # type: ignore[no-untyped-def]
-    first, second = _root(roots, node), _root(roots, other)
-    if first < second:
-        roots[second] = first
-    else:
-        roots[first] = second
-
-
-@compiled
-def _root(roots, node):  # type: ignore[no-untyped-def]
-    while roots[node] != node:
-        roots[node] = roots[roots[node]]
-        node = roots[node]
-    return node
+    """Starts and neighbours of the nodes in ``group``, numbered from 0."""
+    own = starts[group.start : group.stop + 1]
+    return own - own[0], nodes[own[0] : own[-1]] - np.int32(group.start)
