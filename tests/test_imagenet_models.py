@@ -104,7 +104,8 @@ def test_two_frames_of_a_video(models):
         with torch.no_grad():
             (output,) = model([frame()])
         stride = model.tracker.stride
-        channels = TRACKING_CHANNELS[models.name]
+        assert model.tracker.template_block[0].in_channels == TRACKING_CHANNELS[models.name]
+        channels = 2 * model.tracker.template_block[0].out_channels  # reduced, for both branches
         assert output["frame"].tracking_map.shape == (channels, 64 // stride, 96 // stride)
         results.append(pipeline.step(output["frame"]))
     assert len(results[0].boxes) > 0 and (results[0].source == -1).all()

@@ -4,10 +4,12 @@ Shape letters: R, A, B boxes. Boxes are ``(..., 4)`` float tensors, xyxy in abso
 without any +1; deltas are ``(..., 4)`` as ``(dx, dy, dw, dh)``. Nothing here fails on zero boxes,
 on boxes without area or on boxes outside the image; non-finite coordinates are made finite by
 :func:`clip_boxes`, which therefore comes before RoIAlign and NMS. Resizing maps and pooling are
-in ``features.py`` and ``tracker.py``.
+in ``features.py`` and ``tracker.py``. Constants are Python numbers all along: a tensor made of them
+on a GPU is a copy that the host waits for.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -24,6 +26,13 @@ def _centers_and_sizes(boxes: Tensor) -> tuple[Tensor, Tensor]:
 
 def _from_centers_and_sizes(centers: Tensor, sizes: Tensor) -> Tensor:
     return torch.cat([centers - 0.5 * sizes, centers + 0.5 * sizes], dim=-1)
+
+
+def _per_column(
+    values: Tensor, numbers: tuple[float, ...], operation: Callable[[Tensor, float], Tensor]
+) -> Tensor:
+    columns = zip(values.unbind(dim=-1), numbers, strict=True)
+    return torch.stack([operation(column, number) for column, number in columns], dim=-1)
 
 
 def encode_boxes(boxes: Tensor, targets: Tensor, weights: tuple[float, ...]) -> Tensor:
@@ -43,7 +52,7 @@ def encode_boxes(boxes: Tensor, targets: Tensor, weights: tuple[float, ...]) -> 
     deltas = torch.cat(
         [(target_centers - centers) / sizes, torch.log(target_sizes / sizes)], dim=-1
     )
-    return deltas * deltas.new_tensor(weights)
+    return _per_column(deltas, weights, torch.mul)
 
 
 def decode_boxes(deltas: Tensor, boxes: Tensor, weights: tuple[float, ...]) -> Tensor:
@@ -53,7 +62,7 @@ def decode_boxes(deltas: Tensor, boxes: Tensor, weights: tuple[float, ...]) -> T
     """
     centers, sizes = _centers_and_sizes(boxes)
     sizes = sizes.clamp(min=_MIN_SIDE)
-    deltas = deltas / deltas.new_tensor(weights)
+    deltas = _per_column(deltas, weights, torch.div)
     return _from_centers_and_sizes(
         centers + deltas[..., :2] * sizes, sizes * deltas[..., 2:].clamp(max=SCALE_CLAMP).exp()
     )
@@ -79,8 +88,8 @@ def scale_boxes(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, i
     The result is clipped to the image.
     """
     (height, width), (new_height, new_width) = from_size, to_size
-    factors = boxes.new_tensor([new_width / width, new_height / height] * 2)
-    return clip_boxes(boxes * factors, to_size)
+    factors = (new_width / width, new_height / height) * 2
+    return clip_boxes(_per_column(boxes, factors, torch.mul), to_size)
 
 
 def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:

@@ -4,20 +4,35 @@ Shape letters: P proposals of a frame, B boxes, K foreground classes. Boxes are 
 the network's input. A frame without proposals, or of none above the threshold, gives no boxes.
 
 :func:`per_class_detections` is what a stock two-stage detector reports,
-:func:`best_class_detections` are the detected objects of Sec. 5. The proposals come from
-``detector.py``; tracking-first detection goes on with them in ``tfd.py``.
+:func:`best_class_detections` are the detected objects of Sec. 5. These are chosen on the CPU, from
+candidates that :func:`best_class_candidates` brings there for a whole batch at once: on a GPU every
+threshold and every NMS would make the host wait for it. The proposals come from ``detector.py``;
+tracking-first detection goes on with the detections in ``tfd.py``.
 """
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, nms
 
 from .boxes import clip_boxes
-from .detector import Proposals
+
+if TYPE_CHECKING:
+    from .detector import Proposals  # which imports this file
+
+
+class Candidates(NamedTuple):
+    """The likeliest class of each proposal of a frame, any score; float32, on the CPU."""
+
+    boxes: Tensor  # (P, 4) that class's box, clipped to the image
+    scores: Tensor  # (P,) minus infinity where the proposal has a NaN or infinity anywhere
 
 
 def per_class_detections(
-    proposals: Proposals,
+    proposals: "Proposals",
     image_size: tuple[int, int],
     *,
     score_threshold: float,
@@ -39,32 +54,53 @@ def per_class_detections(
     return boxes[keep], one_class
 
 
+def best_class_candidates(
+    proposals: Sequence["Proposals"], image_sizes: Sequence[tuple[int, int]]
+) -> list[Candidates]:
+    """Candidates of the N frames of a batch, brought to the CPU in one transfer.
+
+    Args:
+        image_sizes: (height, width) of each frame.
+    """
+    if not proposals:
+        return []
+    rows = [_best_class(*frame) for frame in zip(proposals, image_sizes, strict=True)]
+    on_cpu = torch.cat(rows).float().cpu().split([len(r) for r in rows])
+    return [Candidates(r[:, :4], r[:, 4]) for r in on_cpu]
+
+
+def _best_class(proposals: "Proposals", image_size: tuple[int, int]) -> Tensor:
+    """(P, 5) boxes and scores of :class:`Candidates`, where the proposals are."""
+    boxes, scores = proposals
+    valid = _is_finite(proposals)
+    best, classes = scores.max(dim=1)
+    rows = torch.arange(len(boxes), device=boxes.device)
+    boxes = clip_boxes(boxes[rows, classes if boxes.shape[1] > 1 else 0], image_size)
+    return torch.cat([boxes, best.masked_fill(~valid, -math.inf)[:, None]], dim=1)
+
+
 def best_class_detections(
-    proposals: Proposals,
-    image_size: tuple[int, int],
-    *,
-    score_threshold: float,
-    nms_threshold: float,
+    candidates: Candidates, *, score_threshold: float, nms_threshold: float
 ) -> tuple[Tensor, Tensor]:
     """Detected objects (Sec. 5): the likeliest class's box of each proposal, then NMS over all.
 
     Returns:
         (B, 4) boxes and (B,) best-class scores above the threshold, best first.
     """
-    boxes, scores = _finite(proposals, image_size)
-    if scores.numel() == 0:
-        return boxes.new_zeros((0, 4)), scores.new_zeros(0)
-    best, classes = scores.max(dim=1)
-    rows = torch.arange(len(boxes), device=boxes.device)
-    boxes = boxes[rows, classes if boxes.shape[1] > 1 else 0]
-    candidates = best > score_threshold
-    boxes, best = boxes[candidates], best[candidates]
-    keep = nms(boxes, best, nms_threshold)
-    return boxes[keep], best[keep]
+    above = candidates.scores > score_threshold
+    boxes, scores = candidates.boxes[above], candidates.scores[above]
+    keep = nms(boxes, scores, nms_threshold)
+    return boxes[keep], scores[keep]
 
 
-def _finite(proposals: Proposals, image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def _is_finite(proposals: "Proposals") -> Tensor:
+    """(P,) booleans: neither NaN nor infinity anywhere."""
+    boxes, scores = proposals
+    return boxes.isfinite().flatten(1).all(dim=1) & scores.isfinite().all(dim=1)
+
+
+def _finite(proposals: "Proposals", image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Boxes clipped to the image; proposals with a NaN or infinity anywhere are left out."""
     boxes, scores = proposals
-    valid = boxes.isfinite().flatten(1).all(dim=1) & scores.isfinite().all(dim=1)
+    valid = _is_finite(proposals)
     return clip_boxes(boxes[valid], image_size), scores[valid]

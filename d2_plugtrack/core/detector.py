@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
+from .detections import Candidates, best_class_candidates
 from .tracker import TrackerHead
 
 
@@ -75,12 +76,15 @@ class DetectedFrame:
     """One frame after detection: what tracking-first detection goes on with."""
 
     proposals: Proposals
-    tracking_map: Tensor | None  # (C, H, W); None where there is no tracker
+    tracking_map: Tensor | None  # of ``TrackerHead.reduced_maps``; None where there is no tracker
     classify: Callable[[Tensor], Tensor]  # (B, 4) boxes to (B, K) probabilities on this frame
     image_size: tuple[int, int]  # (height, width) of the network's input
     original_size: tuple[int, int]  # (height, width) of the frame as it came
     # (B, 4) boxes and (B,) labels to (B, M, M) masks on this frame; None where there are no masks
     segment: Callable[[Tensor, Tensor], Tensor] | None = None
+    # the proposals' likeliest classes, on the CPU; None will do where nothing but what the stock
+    # detector reports is asked for
+    candidates: Candidates | None = None
 
 
 def detect_frames(
@@ -100,7 +104,8 @@ def assemble_frames(
     """Detections already made and their features as N :class:`DetectedFrame`."""
     maps: Sequence[Tensor | None] = [None] * len(proposals)
     if tracker is not None:
-        maps = tracker.tracking_map(features.maps, features.image_sizes).unbind()
+        maps = tracker.reduced_maps(features.maps, features.image_sizes).unbind()
+    candidates = best_class_candidates(proposals, features.image_sizes)
     return [
         DetectedFrame(
             proposals_per_image,
@@ -109,6 +114,7 @@ def assemble_frames(
             features.image_sizes[i],
             features.original_sizes[i],
             _segmenter(detector, features.frame(i)),
+            candidates[i],
         )
         for i, proposals_per_image in enumerate(proposals)
     ]

@@ -4,8 +4,10 @@ Shape letters: B boxes of a frame, B' boxes of the frame before, K foreground cl
 mask's side. Boxes are xyxy in pixels of the network's input until a frame is done, then in pixels
 of the frame as it came. A frame without boxes is a frame like any other; the next one only detects.
 
-:class:`VideoPipeline` holds the state between two frames and nothing else does. Linking over the
-whole video and re-scoring are in ``seq_nms.py``.
+:class:`VideoPipeline` holds the state between two frames and nothing else does. What is decided of
+boxes is decided on the CPU: a frame's mapped boxes come there in one transfer, the detector's
+candidates did with those of their batch, and the boxes that stay go back once, to be classified and
+remembered. Linking over the whole video and re-scoring are in ``seq_nms.py``.
 """
 
 import math
@@ -18,13 +20,16 @@ from torchvision.ops import nms
 from .boxes import has_area, pairwise_iou, scale_boxes
 from .detections import best_class_detections, per_class_detections
 from .detector import DetectedFrame
-from .tracker import Tracked, TrackerHead
+from .tracker import Templates, Tracked, TrackerHead
 
 MIN_SIDE = 1.0  # pixels of the network's input; a smaller tracked box is no object any more
 
 
 class FrameResult(NamedTuple):
-    """Boxes of one frame in its own pixels, tracked ones first, and how they came about."""
+    """Boxes of one frame in its own pixels, tracked ones first, and how they came about.
+
+    All on the CPU, but scores and masks, which stay where the detector is.
+    """
 
     boxes: Tensor  # (B, 4)
     scores: Tensor  # (B, K) class probabilities; 0 where a box is not in a class's list
@@ -103,8 +108,7 @@ class VideoPipeline:
 
     def reset(self) -> None:
         """Forget the frame before: the next frame starts a video."""
-        self._prev_map: Tensor | None = None
-        self._prev_boxes: Tensor | None = None  # in pixels of the network's input
+        self._templates: Templates | None = None  # None: no boxes to track, or no tracker
 
     @torch.no_grad()
     def step(self, frame: DetectedFrame) -> FrameResult:
@@ -113,19 +117,23 @@ class VideoPipeline:
             return self._detect_per_frame(frame)
         mapped = self._track(frame)
         boxes, track_scores, source = self._merge(frame, mapped)
-        scores = frame.classify(boxes)
-        kept = self._strongest(scores)
-        boxes, scores = boxes[kept], scores[kept]
-        self._prev_map, self._prev_boxes = frame.tracking_map, boxes
+        on_device = boxes.to(frame.proposals.class_boxes.device, non_blocking=True)
+        scores = frame.classify(on_device)
+        if len(boxes) > self.max_boxes:
+            kept = _strongest(scores, self.max_boxes)
+            boxes, track_scores, source = boxes[kept], track_scores[kept], source[kept]
+            kept = kept.to(scores.device, non_blocking=True)
+            on_device, scores = on_device[kept], scores[kept]
+        self._remember(frame, on_device)
         sizes = frame.image_size, frame.original_size
         return FrameResult(
             scale_boxes(boxes, *sizes),
             scores,
-            track_scores[kept],
+            track_scores,
             scale_boxes(mapped.boxes, *sizes),
-            source[kept],
+            source,
             frame.original_size,
-            self._segment(frame, boxes, scores),
+            self._segment(frame, on_device, scores),
         )
 
     def _detect_per_frame(self, frame: DetectedFrame) -> FrameResult:
@@ -136,15 +144,19 @@ class VideoPipeline:
             nms_threshold=self.nms_threshold,
             limit=self.max_boxes,
         )
-        scaled = scale_boxes(boxes, frame.image_size, frame.original_size)
+        scaled = scale_boxes(boxes.cpu(), frame.image_size, frame.original_size)
         filled = (scaled[:, 2:] > scaled[:, :2]).all(dim=1)  # as detectron2's detector_postprocess
-        boxes, scaled, scores = boxes[filled], scaled[filled], scores[filled]
+        if not filled.all():
+            rows = filled.nonzero().squeeze(1)
+            scaled = scaled[rows]
+            rows = rows.to(boxes.device, non_blocking=True)
+            boxes, scores = boxes[rows], scores[rows]
         return FrameResult(
             scaled,
             scores,
-            torch.full((len(boxes),), math.nan, device=boxes.device),
-            boxes.new_zeros((0, 4)),
-            torch.full((len(boxes),), -1, device=boxes.device),
+            scaled.new_full((len(scaled),), math.nan),
+            scaled.new_zeros((0, 4)),
+            torch.full((len(scaled),), -1),
             frame.original_size,
             self._segment(frame, boxes, scores),
         )
@@ -155,13 +167,18 @@ class VideoPipeline:
         return frame.segment(boxes, scores.argmax(dim=1))
 
     def _track(self, frame: DetectedFrame) -> Tracked:
-        """Every box of the frame before in this one, P(t)."""
-        if self.tracker is None or self._prev_boxes is None or len(self._prev_boxes) == 0:
-            empty = frame.proposals.class_boxes.new_zeros((0, 4))
+        """Every box of the frame before in this one, P(t), on the CPU."""
+        if self._templates is None:
+            empty = frame.candidates.boxes.new_zeros((0, 4))
             return Tracked(empty, empty[:, 0])
-        return self.tracker.track(
-            self._prev_map, frame.tracking_map, self._prev_boxes, frame.image_size
-        )
+        mapped = self.tracker.follow(self._templates, frame.tracking_map, frame.image_size)
+        on_cpu = torch.cat([mapped.boxes, mapped.scores[:, None]], dim=1).cpu()
+        return Tracked(on_cpu[:, :4], on_cpu[:, 4])
+
+    def _remember(self, frame: DetectedFrame, boxes: Tensor) -> None:
+        self._templates = None
+        if self.tracker is not None and len(boxes):
+            self._templates = self.tracker.remember(frame.tracking_map, boxes)
 
     def _merge(self, frame: DetectedFrame, mapped: Tracked) -> tuple[Tensor, Tensor, Tensor]:
         """B(t): tracked boxes T(t), then the detections that are new. Not yet classified."""
@@ -170,8 +187,7 @@ class VideoPipeline:
         keep = nms(mapped.boxes[candidates], mapped.scores[candidates], self.track_nms_threshold)
         tracked = candidates[keep]
         detected, detected_scores = best_class_detections(
-            frame.proposals,
-            frame.image_size,
+            frame.candidates,
             score_threshold=self.score_threshold,
             nms_threshold=self.nms_threshold,
         )
@@ -183,9 +199,8 @@ class VideoPipeline:
         track_scores = torch.cat([mapped.scores[tracked], nan])
         return boxes, track_scores, torch.cat([tracked, none])
 
-    def _strongest(self, scores: Tensor) -> Tensor:
-        """Indices of the ``max_boxes`` boxes of the highest best-class score, in their order."""
-        if len(scores) <= self.max_boxes:
-            return torch.arange(len(scores), device=scores.device)
-        best = scores.max(dim=1).values.argsort(descending=True, stable=True)
-        return best[: self.max_boxes].sort().values
+
+def _strongest(scores: Tensor, count: int) -> Tensor:
+    """Indices, on the CPU, of the ``count`` boxes of the highest best-class score, in order."""
+    best = scores.max(dim=1).values.cpu().argsort(descending=True, stable=True)
+    return best[:count].sort().values

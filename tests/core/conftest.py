@@ -5,7 +5,7 @@ import torch
 
 from d2_plugtrack.core.boxes import clip_boxes
 from d2_plugtrack.core.detector import FrameFeatures
-from d2_plugtrack.core.tracker import Tracked, TrackerHead
+from d2_plugtrack.core.tracker import Templates, Tracked, TrackerHead
 
 
 class ToyDetector:
@@ -46,11 +46,15 @@ class ToyTracker:
     def __init__(self, answers):
         self.answers, self.calls = answers, []
 
-    def tracking_map(self, features, image_sizes):
+    def reduced_maps(self, features, image_sizes):
         return features["a"]
 
-    def track(self, prev_map, curr_map, boxes, image_size):
-        numbers = [int(m[0, 0, 0]) for m in (prev_map, curr_map)]
+    def remember(self, reduced_map, boxes):
+        return Templates(boxes, reduced_map[0, 0, 0])
+
+    def follow(self, templates, reduced_map, image_size):
+        boxes, prev_number = templates
+        numbers = [int(n) for n in (prev_number, reduced_map[0, 0, 0])]
         self.calls.append((*numbers, boxes))
         shifts, scores = self.answers[numbers[1]]
         return Tracked(clip_boxes(boxes + shifts[: len(boxes)], image_size), scores[: len(boxes)])

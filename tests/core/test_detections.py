@@ -5,7 +5,11 @@ import math
 import pytest
 import torch
 
-from d2_plugtrack.core.detections import best_class_detections, per_class_detections
+from d2_plugtrack.core.detections import (
+    best_class_candidates,
+    best_class_detections,
+    per_class_detections,
+)
 from d2_plugtrack.core.detector import Proposals
 
 SIZE = (60, 80)
@@ -19,6 +23,12 @@ def random_proposals(count, num_classes=4, agnostic=False):
     scores = torch.randperm(count * num_classes) / (count * num_classes + 1.0)
     boxes = torch.cat([corners, corners + sizes], dim=2)
     return Proposals(boxes, scores.reshape(count, num_classes) ** 3)
+
+
+def best_class(proposals, image_size, **settings):
+    """The detections of a frame that is alone in its batch."""
+    (candidates,) = best_class_candidates([proposals], [image_size])
+    return best_class_detections(candidates, **settings)
 
 
 # ---- plain oracles --------------------------------------------------------------------------
@@ -89,7 +99,7 @@ def test_best_class_is_that_of_a_plain_oracle(seed, agnostic):
     torch.manual_seed(seed)
     proposals = random_proposals(int(torch.randint(0, 60, ())), agnostic=agnostic)
     settings = {"score_threshold": 0.1, "nms_threshold": 0.45}
-    boxes, scores = best_class_detections(proposals, SIZE, **settings)
+    boxes, scores = best_class(proposals, SIZE, **settings)
     expected = plain_best_class(proposals, **settings)
     assert boxes.shape == (len(expected), 4) and scores.shape == (len(expected),)
     assert boxes.tolist() == [box for _, _, box in expected]
@@ -128,8 +138,7 @@ def two_boxes(scores, second=(0.0, 0, 20, 9)):
 
 def counts(proposals, **settings):
     per_class = per_class_detections(proposals, SIZE, limit=300, **settings)
-    best_class = best_class_detections(proposals, SIZE, **settings)
-    return len(per_class[0]), len(best_class[0])
+    return len(per_class[0]), len(best_class(proposals, SIZE, **settings)[0])
 
 
 def test_score_must_be_above_the_threshold():
@@ -171,7 +180,7 @@ def test_no_proposals(boxes_per_proposal):
     settings = {"score_threshold": 0.03, "nms_threshold": 0.45}
     boxes, scores = per_class_detections(nothing, SIZE, limit=300, **settings)
     assert boxes.shape == (0, 4) and scores.shape == (0, 4)
-    boxes, scores = best_class_detections(nothing, SIZE, **settings)
+    boxes, scores = best_class(nothing, SIZE, **settings)
     assert boxes.shape == (0, 4) and scores.shape == (0,)
 
 
@@ -181,7 +190,7 @@ def test_nothing_above_the_threshold():
         proposals, SIZE, score_threshold=1.0, nms_threshold=0.45, limit=300
     )
     assert boxes.shape == (0, 4) and scores.shape == (0, 4)
-    boxes, scores = best_class_detections(proposals, SIZE, score_threshold=1.0, nms_threshold=0.45)
+    boxes, scores = best_class(proposals, SIZE, score_threshold=1.0, nms_threshold=0.45)
     assert boxes.shape == (0, 4) and scores.shape == (0,)
 
 
@@ -192,8 +201,40 @@ def test_non_finite_proposals_are_left_out(where, value):
     without = Proposals(*(p[torch.arange(30) != 4] for p in proposals))
     getattr(proposals, where)[4].view(-1)[-1] = value  # of the last class only
     settings = {"score_threshold": 0.0, "nms_threshold": 0.45}
-    for read, more in ((per_class_detections, {"limit": 300}), (best_class_detections, {})):
+    for read, more in ((per_class_detections, {"limit": 300}), (best_class, {})):
         found, expected = (read(p, SIZE, **settings, **more) for p in (proposals, without))
         assert found[0].equal(expected[0]) and found[1].equal(expected[1])
     everything_bad = Proposals(proposals.class_boxes * math.nan, proposals.scores)
     assert counts(everything_bad, **settings) == (0, 0)
+
+
+# ---- candidates -----------------------------------------------------------------------------
+
+
+def test_candidates_of_a_batch_are_those_of_each_frame():
+    batch = [random_proposals(n, agnostic=n == 7) for n in (5, 0, 7)]
+    sizes = [SIZE, (40, 50), (30, 80)]
+    together = best_class_candidates(batch, sizes)
+    assert [c.scores.shape for c in together] == [(5,), (0,), (7,)]
+    for proposals, size, found in zip(batch, sizes, together, strict=True):
+        (alone,) = best_class_candidates([proposals], [size])
+        assert found.boxes.equal(alone.boxes) and found.scores.equal(alone.scores)
+    assert best_class_candidates([], []) == []
+
+
+def test_candidates_are_the_likeliest_classes_before_any_threshold():
+    boxes = torch.tensor([[[0.0, 0, 9, 9], [5, 5, 95, 65]], [[1, 1, 4, 4], [2, 2, 3, 3]]])
+    scores = torch.tensor([[0.1, 0.2], [0.001, 0.0]])
+    (found,) = best_class_candidates([Proposals(boxes, scores)], [SIZE])
+    assert found.boxes.tolist() == [[5, 5, 80, 60], [1, 1, 4, 4]]
+    assert found.scores.equal(torch.tensor([0.2, 0.001]))
+    boxes[1, 1, 3] = math.nan  # of the other class: the proposal has no chance all the same
+    (found,) = best_class_candidates([Proposals(boxes, scores)], [SIZE])
+    assert found.scores.tolist()[1] == -math.inf and found.boxes.isfinite().all()
+
+
+def test_candidates_in_half_precision_are_decided_in_float32():
+    boxes, scores = random_proposals(20)
+    (found,) = best_class_candidates([Proposals(boxes.half(), scores.half())], [SIZE])
+    assert {t.dtype for t in found} == {torch.float32}
+    best_class_detections(found, score_threshold=0.1, nms_threshold=0.45)  # no NMS of halves

@@ -33,6 +33,7 @@ def test_frames_of_a_batch_are_handed_out_each(detector):
     for number, frame in zip([2, 0, 1], frames, strict=True):
         assert frame.proposals is detector.proposals[number]
         assert frame.tracking_map is None
+        assert frame.candidates.scores.equal(frame.proposals.scores.amax(dim=1))
         assert (frame.image_size, frame.original_size) == (SIZE, (30, 40))
         alone = detector.classify(detector.extract([number]), boxes)
         torch.testing.assert_close(frame.classify(boxes), alone)
@@ -42,7 +43,7 @@ def test_tracking_maps_are_those_of_the_tracker(detector, build_tracker):
     tracker = build_tracker()
     features = detector.extract([0, 1])
     features.image_sizes[1] = (60, 24)
-    expected = tracker.tracking_map(features.maps, features.image_sizes)
+    expected = tracker.reduced_maps(features.maps, features.image_sizes)
     detector.extract = lambda frames: features
     frames = detect_frames(detector, tracker, [0, 1])
     assert all(f.tracking_map.equal(m) for f, m in zip(frames, expected, strict=True))

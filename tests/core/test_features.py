@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from d2_plugtrack.core.features import concatenate_stages, zero_outside_images
+from d2_plugtrack.core.features import concatenate_stages, reduce_stages, zero_outside_images_
 
 
 def stages(channels=(2, 3, 4, 5)):
@@ -52,7 +52,7 @@ def test_cells_beyond_each_image_are_zero():
     # stride 8 on a 32 x 40 batch, 4 x 5 cells. 17 x 40 pixels: rows 0 to 2 (24 > 17 > 16), all
     # columns; 32 x 16: all rows, columns 0 and 1; 8 x 9: row 0, columns 0 and 1
     features = 1 + torch.rand(3, 2, 4, 5)
-    zeroed = zero_outside_images(features, [(17, 40), (32, 16), (8, 9)], 8)
+    zeroed = zero_outside_images_(features.clone(), [(17, 40), (32, 16), (8, 9)], 8)
     inside = torch.zeros(3, 2, 4, 5, dtype=torch.bool)
     inside[0, :, :3] = True
     inside[1, :, :, :2] = True
@@ -63,17 +63,36 @@ def test_cells_beyond_each_image_are_zero():
 
 def test_the_whole_image_stays():
     features = torch.randn(1, 2, 4, 5)
-    assert zero_outside_images(features, [(32, 40)], 8).equal(features)
-    assert zero_outside_images(features[:0], [], 8).shape == (0, 2, 4, 5)
+    assert zero_outside_images_(features.clone(), [(32, 40)], 8).equal(features)
+    assert zero_outside_images_(features[:0], [], 8).shape == (0, 2, 4, 5)
 
 
 def test_not_a_number_in_the_padding_is_zero():
     features = torch.full((1, 1, 2, 2), float("nan"))
     features[..., 0, 0] = 7
-    assert zero_outside_images(features, [(8, 8)], 8).flatten().tolist() == [7, 0, 0, 0]
+    assert zero_outside_images_(features, [(8, 8)], 8).flatten().tolist() == [7, 0, 0, 0]
 
 
 def test_sizes_are_counted_exactly_in_low_precision():
     # bfloat16 has no 257; 257 of 300 columns are inside
     features = torch.ones(1, 1, 1, 300, dtype=torch.bfloat16)
-    assert zero_outside_images(features, [(4, 257 * 4)], 4).sum(dtype=torch.float32) == 257
+    assert zero_outside_images_(features, [(4, 257 * 4)], 4).sum(dtype=torch.float32) == 257
+
+
+# ---- a 1x1 convolution ahead of it ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", range(4))
+def test_reduced_stages_are_the_convolution_of_all_at_one_size(target):
+    maps, weight = stages(), torch.randn(6, 14, 1, 1)
+    expected = torch.nn.functional.conv2d(concatenate_stages(maps, target), weight)
+    before = [m.clone() for m in maps]
+    torch.testing.assert_close(reduce_stages(maps, weight, target), expected)
+    assert all(m.equal(b) for m, b in zip(maps, before, strict=True))
+
+
+def test_reduced_stages_of_sizes_that_do_not_divide():
+    maps, weight = [torch.randn(1, 2, 5, 7), torch.randn(1, 3, 3, 9)], torch.randn(4, 5, 1, 1)
+    for target in range(2):  # the one is finer in one direction only: cells are repeated, or left
+        expected = torch.nn.functional.conv2d(concatenate_stages(maps, target), weight)
+        torch.testing.assert_close(reduce_stages(maps, weight, target), expected)

@@ -233,6 +233,115 @@ def test_boxes_in_double_precision_are_taken(build_tracker):
     torch.testing.assert_close(deltas, expected)
 
 
+# ---- on maps that are reduced once ----------------------------------------------------------
+
+
+def trained_norms(tracker):
+    """Statistics and weights of batch norm that are not those of the beginning."""
+    for norm in (m for m in tracker.modules() if isinstance(m, nn.BatchNorm2d)):
+        nn.init.normal_(norm.running_mean)
+        nn.init.uniform_(norm.running_var, 0.2, 3)
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    return tracker.eval()
+
+
+def edge_boxes(size):
+    """Boxes inside, on every border and corner, beyond them, and of no sense at all."""
+    height, width = size
+    y, x = torch.meshgrid(torch.tensor([0.0, 0.5, 1]), torch.tensor([0.0, 0.5, 1]), indexing="ij")
+    centers = torch.stack([x.flatten() * width, y.flatten() * height], dim=1)
+    on_borders = torch.cat([centers - 20, centers + 20], dim=1)
+    odd = torch.tensor(list(ODD_BOXES.values()))
+    return torch.cat([random_boxes(4, size), on_borders, odd])
+
+
+def build_staged(build_tracker):
+    tracker = build_tracker(
+        in_features=["fine", "a", "coarse"], in_channels=[2, 3, 4], target=1, stride=8
+    )
+    for branch in (tracker.box_branch, tracker.iou_branch):
+        nn.init.normal_(branch.weight, std=0.01)
+    return trained_norms(tracker)
+
+
+def random_stages(count, size=(20, 30)):
+    h, w = size
+    shapes = {"fine": (2, 2 * h, 2 * w), "a": (3, h, w), "coarse": (4, h // 2, w // 2)}
+    return {name: torch.randn(count, *shape) for name, shape in shapes.items()}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", range(5))
+def test_following_on_reduced_maps_is_tracking(build_tracker, seed):
+    torch.manual_seed(seed)
+    tracker, features = build_staged(build_tracker), random_stages(2)
+    sizes = [SIZE, [SIZE, (101, 130)][seed % 2]]  # the second one may be padded
+    boxes = edge_boxes(SIZE)
+    prev, curr = tracker.tracking_map(features, sizes)
+    expected = tracker.track(prev, curr, boxes, sizes[1])
+    deltas, _ = tracker(prev[None], curr[None], [boxes])
+    assert deltas.abs().max() > 0.1
+    prev, curr = tracker.reduced_maps(features, sizes)
+    found = tracker.follow(tracker.remember(prev, boxes), curr, sizes[1])
+    torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.boxes, expected.boxes, rtol=0, atol=1e-2)  # pixels
+
+
+@torch.no_grad()
+def test_following_gives_the_same_deltas(build_tracker):
+    tracker, features = build_staged(build_tracker), random_stages(2)
+    boxes, seen = edge_boxes(SIZE), []
+    tracker.box_branch.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    tracker.track(*tracker.tracking_map(features, [SIZE] * 2), boxes, SIZE)
+    prev, curr = tracker.reduced_maps(features, [SIZE] * 2)
+    tracker.follow(tracker.remember(prev, boxes), curr, SIZE)
+    torch.testing.assert_close(seen[1], seen[0], rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_nothing_is_remembered_and_followed(build_tracker):
+    tracker, nothing = build_staged(build_tracker), torch.zeros(0, 4)
+    prev, curr = tracker.reduced_maps(random_stages(2), [SIZE] * 2)
+    templates = tracker.remember(prev, nothing)
+    assert templates.features.shape == (0, 6, 7, 7)
+    boxes, scores = tracker.follow(templates, curr, SIZE)
+    assert boxes.shape == (0, 4) and scores.shape == (0,)
+
+
+@torch.no_grad()
+def test_templates_hold_nothing_of_their_frame(build_tracker):
+    tracker, boxes = build_staged(build_tracker), random_boxes(3)
+    (reduced,) = tracker.reduced_maps(random_stages(1), [SIZE])
+    templates = tracker.remember(reduced, boxes)
+    assert templates.features.untyped_storage().nbytes() == 4 * 3 * 6 * 7 * 7
+    before = templates.features.clone()
+    reduced.zero_()
+    assert templates.features.equal(before)
+
+
+def test_reduced_maps_are_zero_beyond_the_images_and_build_no_graph(build_tracker):
+    tracker = build_staged(build_tracker)
+    reduced = tracker.reduced_maps(random_stages(2), [(64, 96), SIZE])
+    assert reduced.shape == (2, 12, 20, 30) and not reduced.requires_grad
+    assert (reduced[0, :, 8:] == 0).all() and (reduced[0, :, :, 12:] == 0).all()
+    assert (reduced[0, :, :8, :12] != 0).all() and (reduced[1] != 0).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_following_is_in_float32_even_under_autocast(build_tracker, dtype):
+    tracker, boxes = build_staged(build_tracker), random_boxes(3)
+    features = {name: 20 * m.to(dtype) for name, m in random_stages(2).items()}
+    outcomes = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", dtype=dtype, enabled=enabled):
+            prev, curr = tracker.reduced_maps(features, [SIZE] * 2)
+            outcomes.append(tracker.follow(tracker.remember(prev, boxes), curr, SIZE))
+    torch.testing.assert_close(outcomes[1], outcomes[0], rtol=0, atol=0)
+    assert outcomes[1].scores.dtype == torch.float32
+
+
 # ---- precision ------------------------------------------------------------------------------
 
 

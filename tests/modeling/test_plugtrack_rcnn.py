@@ -240,7 +240,11 @@ def test_objects_are_matched_by_track_id_in_any_order(trainable):
 def test_tracker_gets_the_maps_of_prev_and_curr_and_the_regions_of_prev(trainable, monkeypatch):
     frames = [annotated(boxes_at(10), [7]), annotated(boxes_at(60), [7])]
     other = annotated(boxes_at(40), [1])
-    first, second, third = (trainable([f])[0]["frame"].tracking_map for f in [*frames, other])
+    features = (trainable.extract([f]) for f in [*frames, other])
+    with torch.no_grad():
+        first, second, third = (
+            trainable.tracker.tracking_map(f.maps, f.image_sizes)[0] for f in features
+        )
     model = on_true_boxes_only(trainable)
     seen = []
     forward = type(model.tracker).forward
