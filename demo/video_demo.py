@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -21,7 +20,7 @@ from d2_plugtrack.core.rescoring import TrackedObjects
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.masks import encode_masks, paste_masks
 from d2_plugtrack.outputs import ensure_writable, write_json_list
-from d2_plugtrack.predictor import VideoPredictor
+from d2_plugtrack.predictor import VideoPredictor, usual_batch_size
 from d2_plugtrack.prefetch import prefetch
 from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.video_io import FrameSource, VideoWriter, open_frames
@@ -134,12 +133,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--confidence-threshold", type=float, default=0.3, metavar="SCORE")
     parser.add_argument("--frame-rate", type=float, default=25, help="of a folder of frames")
-    # Measured on a CPU: batches cost an R50-FPN 5 % more a frame, and save the tiny detectors 15 %.
-    batch_size = 4 if torch.cuda.is_available() else 1
     parser.add_argument(
         "--batch-size",
         type=int,
-        default=batch_size,
+        default=usual_batch_size(),
         metavar="N",
         help="frames that go through the detector together: 4 where there is CUDA, otherwise 1",
     )

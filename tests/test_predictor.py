@@ -325,3 +325,14 @@ def test_per_frame_needs_no_tracker(weights, tmp_path):
     assert len(predictor.finish()[0].boxes) > 0
     with pytest.raises(UserError, match="stock.pth.*tracker"):
         predictor_of(str(tmp_path / "stock.pth"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_frames_are_on_the_gpu_before_they_are_detected(weights):
+    opts = ["MODEL.WEIGHTS", weights, "MODEL.DEVICE", "cuda"]
+    predictor = VideoPredictor.from_config_file(CONFIG, opts)
+    (prepared,) = predictor._prepare_all([image()])
+    assert prepared["image"].is_cuda
+    expected = predictor.prepare(np.zeros((8, 8, 3), np.uint8))["image"]
+    (zeros,) = predictor._prepare_all([np.zeros((8, 8, 3), np.uint8)])
+    assert torch.equal(zeros["image"].cpu(), expected)
