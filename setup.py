@@ -39,7 +39,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "dev": ["hypothesis>=6.100", "pytest>=8.0", "ruff>=0.6"],
+        "dev": ["hypothesis>=6.100", "matplotlib>=3.8", "pytest>=8.0", "ruff>=0.6"],
         "hrnet": ["timm>=1.0.9"],
         "train": ["tensorboard>=2.15"],
     },

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .build import build_video_run
+from .build import build_spooling, build_video_run
 from .core.tracker import TrackerHead
 from .core.video_evaluation import VideoRun
 
@@ -83,6 +83,7 @@ def build_ablation_runs(
     Args:
         tracker: may be None where no row tracks.
     """
+    build_spooling(cfg)  # refuses a limit by the name and value that were given
     runs = {}
     for row in rows:
         row_cfg = cfg.clone()

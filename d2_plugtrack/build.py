@@ -130,7 +130,8 @@ def build_speed(cfg) -> Speed:
     name = f"TEST.SPEED.PRECISION {keys.PRECISION}"
     if keys.PRECISION not in get_args(Precision):
         raise UserError(f"{name}: expected one of {', '.join(get_args(Precision))}")
-    if keys.PRECISION == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+    has_bf16 = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    if keys.PRECISION == "bf16" and not has_bf16:
         raise UserError(f"{name}: expected a GPU that has it, Ampere or newer; fp16 would do")
     if keys.COMPILE:
         _compile_something(device)

@@ -119,8 +119,8 @@ def add_plugtrack_config(cfg: "CfgNode") -> None:
     cfg.TEST.SEQ_NMS.LINK_IOU = 0.5
     cfg.TEST.SEQ_NMS.NMS_IOU = 0.45
     cfg.TEST.SEQ_NMS.MIN_SCORE = 0.01
-    # Megabytes of an unfinished video, and of its objects, that are kept in memory; where there are
-    # more, they go to temporary files in OUTPUT_DIR (made when needed; nothing stays there).
+    # Whole megabytes of an unfinished video, and of its objects, that are kept in memory; where
+    # there are more, they go to temporary files in OUTPUT_DIR (made when needed; nothing stays).
     cfg.TEST.SEQ_NMS.MEMORY_MB = 512
 
     # ---- Speed of the detector in video inference ------------------------------------------

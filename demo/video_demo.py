@@ -34,10 +34,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     source = open_frames(args.input, args.frame_rate)
     json_path = args.json or args.output.with_suffix(".json")
-    if args.output.exists() and os.path.samefile(args.input, args.output):
-        raise UserError(f"--output {args.output}: is the input; name another file")
+    for name, path in (("--output", args.output), ("--json", json_path)):
+        if path.exists() and os.path.samefile(args.input, path):
+            raise UserError(f"{name} {path}: is the input; name another file")
     ensure_writable(args.output, ".mp4")
-    ensure_writable(json_path)
+    ensure_writable(json_path, ".json")
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: expected at least 1")
     opts = [*speed_opts(args), *args.opts]
@@ -51,9 +52,8 @@ def main(argv: list[str] | None = None) -> None:
     }
     frames = frames_as_json(objects, predictor.class_names, sizes)
     write_json_list(json_path, about, "frames", frames)
-    draw(source, objects, predictor.class_names, args.output, args.zoom)
-    tracks = {int(i) for o in objects for i in o.track_ids}
-    print(f"{args.output}, {json_path}: {len(objects)} frames, {len(tracks)} tracks")
+    num_tracks = draw(source, objects, predictor.class_names, args.output, args.zoom)
+    print(f"{args.output}, {json_path}: {len(objects)} frames, {num_tracks} tracks")
 
 
 def detect(
@@ -103,12 +103,18 @@ def draw(
     class_names: list[str],
     output: Path,
     zoom: int,
-) -> None:
-    """Go through the video again and write it with its objects, enlarged ``zoom`` times."""
+) -> int:
+    """Go through the video again and write it with its objects, enlarged ``zoom`` times.
+
+    Returns:
+        The number of tracks drawn.
+    """
+    tracks = set()
     with VideoWriter(output, source.frame_rate) as writer:
         frames = zip(prefetch(source, READ_AHEAD), objects, strict=True)
         for frame, o in tqdm(frames, "drawing", len(objects), unit="frame", disable=None):
             _, scores, classes, track_ids, _ = o.map(Tensor.numpy)
+            tracks.update(track_ids.tolist())
             labels = [
                 f"{track_id} {class_names[label]} {score:.2f}"
                 for track_id, label, score in zip(track_ids, classes, scores, strict=True)
@@ -119,6 +125,7 @@ def draw(
             if o.masks is not None:
                 masks = paste_masks(o.masks, boxes, frame.shape[:2])
             writer.write(draw_tracks(frame, boxes.numpy(), labels, track_ids, masks))
+    return len(tracks)
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -289,7 +289,10 @@ def test_a_precision_that_does_not_exist(cfg):
 
 
 def test_a_gpu_without_bf16(cfg, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    def emulated(including_emulation: bool) -> bool:
+        return including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", emulated)
     cfg.MODEL.DEVICE, cfg.TEST.SPEED.PRECISION = "cuda", "bf16"
     with pytest.raises(UserError, match="PRECISION bf16: expected a GPU that has it.*fp16 would"):
         build_speed(cfg)

@@ -76,7 +76,7 @@ def seq_nms(args: argparse.Namespace) -> dict:
     from d2_plugtrack.benchmarks.seq_nms import FULL, QUICK, measure_seq_nms
 
     if args.plot:
-        ensure_writable(args.plot)
+        ensure_writable(args.plot, ".png")
     return measure_seq_nms(QUICK if args.quick else FULL, args.reference, args.plot)
 
 
@@ -130,7 +130,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     command.add_argument("--frames", type=int, default=108_000, help="an hour at 30 a second")
     command.add_argument("--boxes", type=int, default=100, help="of a frame")
     command.add_argument("--classes", type=int, default=30)
-    command.add_argument("--memory-mb", type=float, help="instead of TEST.SEQ_NMS.MEMORY_MB")
+    command.add_argument("--memory-mb", type=int, help="instead of TEST.SEQ_NMS.MEMORY_MB")
 
     command = commands.add_parser("seq-nms", help="re-scoring a video")
     command.set_defaults(measure=seq_nms)

@@ -2,8 +2,9 @@
 
 Everything between the lists of tensors that go in and those that come out counts; the first call,
 which compiles or loads what was compiled, does not. A repetition takes another video of the same
-kind, because a processor remembers the branches of one it has just seen: short videos would look
-faster than they are. Python's garbage collector is off while the clock runs, as in ``timeit``.
+kind, where that matters: a processor remembers the branches of a short video it has just seen, and
+that would look faster than it is. Python's garbage collector is off while the clock runs, as in
+``timeit``.
 
 Shape letters: F frames, N boxes of a frame, K classes.
 """
@@ -12,12 +13,15 @@ import gc
 import statistics
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from ..core.seq_nms import seq_nms
+from ..errors import UserError
+from ..outputs import atomic_output, os_errors_name
 from .plain_seq_nms import plain_seq_nms
 from .synthetic_videos import BoxVideo, crowd, moving_objects, moving_pairs, parked_car
 
@@ -65,7 +69,12 @@ def measure_seq_nms(cases: list[Case], reference: bool, plot: Path | None) -> di
 
     Returns:
         The figures, and tables of them as ``markdown``.
+
+    Raises:
+        UserError: a plot is asked for, and there is no matplotlib.
     """
+    if plot and find_spec("matplotlib") is None:
+        raise UserError(f"{plot}: expected matplotlib, found none: pip install matplotlib")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -179,4 +188,5 @@ def _plot(rows: list[dict[str, Any]], path: Path) -> None:
         axes.plot([r["frames"] for r in of_kind], medians, "o-", label=f"{name}, N = {boxes}")
     axes.set(xscale="log", yscale="log", xlabel="frames", ylabel="seconds", title=f"K = {CLASSES}")
     axes.legend(fontsize="small")
-    figure.savefig(path, dpi=120)
+    with os_errors_name(path), atomic_output(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")

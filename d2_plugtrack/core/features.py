@@ -86,7 +86,8 @@ def zero_outside_images_(
     Returns:
         ``features``.
     """
-    for frame, (height, width) in zip(features, image_sizes, strict=True):
-        frame[:, math.ceil(height / stride) :] = 0
-        frame[:, :, math.ceil(width / stride) :] = 0
+    for index, (height, width) in enumerate(image_sizes):
+        # by index: autograd lets no views that come several at a time be changed in place
+        features[index, :, math.ceil(height / stride) :] = 0
+        features[index, :, :, math.ceil(width / stride) :] = 0
     return features

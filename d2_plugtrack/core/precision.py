@@ -59,10 +59,10 @@ def speed_up(parts: Iterable[Part], speed: Speed) -> None:
 def _leaving_float32(method: Callable, dtype: torch.dtype | None) -> Callable:
     """The method in mixed precision (none: as it is), its results as the rest expects them."""
 
-    def faster(module: nn.Module, *args: Any) -> Any:
+    def faster(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         device = next(module.parameters()).device.type
         with nullcontext() if dtype is None else torch.autocast(device, dtype):
-            results = method(module, *args)
+            results = method(module, *args, **kwargs)
         return _to_float32(results)
 
     return faster
@@ -71,7 +71,7 @@ def _leaving_float32(method: Callable, dtype: torch.dtype | None) -> Callable:
 def _to_float32(value: Any) -> Any:
     if isinstance(value, Tensor):
         # contiguous: RoIAlign would copy maps that are channels last at every call
-        return value.contiguous().to(torch.float32)
+        return value.contiguous().float() if value.is_floating_point() else value
     if isinstance(value, Mapping):
         return {key: _to_float32(v) for key, v in value.items()}
-    return [_to_float32(v) for v in value]
+    return [_to_float32(v) for v in value] if isinstance(value, list | tuple) else value
