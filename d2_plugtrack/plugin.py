@@ -104,6 +104,13 @@ def build_model(cfg: CfgNode) -> nn.Module:
         raise UserError(f"MODEL: cannot be built from these keys: {reason}") from error
 
 
+def check_architecture(cfg: CfgNode) -> None:
+    """Refuse, with a UserError, a config of anything but a PlugTrackRCNN."""
+    expected, found = plugtrack_rcnn.PlugTrackRCNN.__name__, cfg.MODEL.META_ARCHITECTURE
+    if found != expected:
+        raise UserError(f"MODEL.META_ARCHITECTURE {found}: expected {expected}")
+
+
 def load_model(
     cfg: CfgNode, *, tracker_required: bool | None = None
 ) -> plugtrack_rcnn.PlugTrackRCNN:
@@ -118,9 +125,7 @@ def load_model(
         UserError: another architecture, a ``TEST.SPEED`` that the device does not have, or what
             ``modeling.checkpoint.load_weights`` refuses.
     """
-    expected, found = plugtrack_rcnn.PlugTrackRCNN.__name__, cfg.MODEL.META_ARCHITECTURE
-    if found != expected:
-        raise UserError(f"MODEL.META_ARCHITECTURE {found}: expected {expected}")
+    check_architecture(cfg)
     if tracker_required is None:
         tracker_required = needs_tracker(cfg)
     speed = build_speed(cfg)

@@ -20,7 +20,7 @@ from d2_plugtrack.core.rescoring import TrackedObjects
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.masks import encode_masks, paste_masks
 from d2_plugtrack.outputs import ensure_writable, write_json_list
-from d2_plugtrack.predictor import VideoPredictor, usual_batch_size
+from d2_plugtrack.predictor import VideoPredictor
 from d2_plugtrack.prefetch import prefetch
 from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.video_io import FrameSource, VideoWriter, open_frames
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
             raise UserError(f"{name} {path}: is the input; name another file")
     ensure_writable(args.output, ".mp4")
     ensure_writable(json_path, ".json")
-    if args.batch_size < 1:
+    if args.batch_size is not None and args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: expected at least 1")
     opts = [*speed_opts(args), *args.opts]
     predictor = VideoPredictor.from_config_file(args.config_file, opts)
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def detect(
-    predictor: VideoPredictor, source: FrameSource, batch_size: int
+    predictor: VideoPredictor, source: FrameSource, batch_size: int | None
 ) -> list[tuple[int, int]]:
     """Go through the video once; (height, width) of every frame."""
     results = predictor.steps(source, batch_size)
@@ -143,9 +143,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--batch-size",
         type=int,
-        default=usual_batch_size(),
         metavar="N",
-        help="frames that go through the detector together: 4 where there is CUDA, otherwise 1",
+        help="frames that go through the detector together; usually 4 on a GPU, otherwise 1",
     )
     parser.add_argument("--zoom", type=int, default=1, help="enlarge small frames so many times")
     add_speed_arguments(parser)

@@ -84,15 +84,10 @@ def inference(args: argparse.Namespace) -> dict:
     """See ``d2_plugtrack.benchmarks.inference``."""
     from d2_plugtrack.benchmarks.inference import QUICK as SMALL
     from d2_plugtrack.benchmarks.inference import Plan, measure_inference
-    from d2_plugtrack.predictor import usual_batch_size
 
-    counts = {
-        "frames": args.frames,
-        "rounds": args.rounds,
-        "batch_size": usual_batch_size() if args.batch_size is None else args.batch_size,
-    }
+    counts = {name: getattr(args, name) for name in ("frames", "rounds", "batch_size")}
     for name, value in (("size", min(args.size)), *counts.items()):
-        if value < 1:
+        if value is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} {value}: expected at least 1")
     if args.profile:
         ensure_writable(args.profile)
@@ -147,12 +142,17 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--rounds", type=int, default=3, help="that count, after one that does not"
     )
     command.add_argument(
-        "--batch-size", type=int, metavar="N", help="offline; 4 where there is CUDA, otherwise 1"
+        "--batch-size", type=int, metavar="N", help="offline; 4 on a GPU, otherwise 1"
     )
-    command.add_argument("--boxes", type=int, default=10, help="of a frame, with random weights")
+    command.add_argument("--boxes", type=int, help="of a frame, with random weights; usually 10")
     command.add_argument("--profile", type=Path, metavar="FILE", help="torch.profiler's table")
     add_speed_arguments(command)
-    command.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
+    command.add_argument(
+        "opts",
+        nargs=argparse.REMAINDER,
+        metavar="KEY VALUE",
+        help="with MODEL.WEIGHTS these are measured, as they are; otherwise random ones",
+    )
 
     for command in commands.choices.values():
         command.add_argument("--quick", action="store_true", help="the same, small")

@@ -49,6 +49,7 @@ class ForcedBoxes:
         self.copies = min(COPIES, proposals // (2 * objects))
         self.place = cache(self._place)
         self.judge = cache(self._judge)
+        self.classify = cache(self._classify)
         self._images = 0
 
     def install(self, rpn: nn.Module, heads: nn.Module) -> None:
@@ -79,7 +80,11 @@ class ForcedBoxes:
         rows = len(output)
         if rows == self._images * self.proposals:  # else boxes to be classified, all of objects
             return self.judge(self._images, output.device).to(output.dtype)
-        return self._logits(torch.arange(rows), OBJECT).to(output)
+        return self.classify(rows, output.device).to(output.dtype)
+
+    def _classify(self, rows: int, device: torch.device) -> Tensor:
+        """(rows, K + 1) logits of boxes that are all objects."""
+        return self._logits(torch.arange(rows), OBJECT).to(device)
 
     def _judge(self, images: int, device: torch.device) -> Tensor:
         """(images * P, K + 1) logits of the proposals."""

@@ -16,16 +16,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
 
+from ..build import needs_tracker
+from ..errors import UserError
 from ..host import Host
+from ..hosts import torchvision as torchvision_host
 from ..outputs import write_text
-from ..predictor import VideoPredictor
+from ..predictor import VideoPredictor, usual_batch_size
 from ..prefetch import batches
 from ..video_io import open_frames
 from .inference_memory import measure_memory
@@ -41,7 +44,16 @@ RESCORING = {  # the rows of Table 5 after the detector's
     "+ TFD + Seq-NMS": ["TEST.SEQ_NMS.ENABLED", "True", "TEST.SEQ_NMS.TRACK_LINKS", "False"],
     "+ TFD + Seq-Track-NMS": ["TEST.SEQ_NMS.ENABLED", "True", "TEST.SEQ_NMS.TRACK_LINKS", "True"],
 }
-Passes = dict[str, Callable[[Frames], object]]  # each goes through a video once
+
+
+class Pass(NamedTuple):
+    """Goes through a video once."""
+
+    run: Callable[[Frames], object]
+    start: Callable[[Frames], object] = lambda frames: None  # before, and not counted
+
+
+Passes = dict[str, Pass]
 
 
 @dataclass(frozen=True)
@@ -51,12 +63,13 @@ class Plan:
     size: tuple[int, int]  # (height, width) of synthetic frames
     frames: int  # of a pass
     rounds: int  # that count, after one that does not
-    batch_size: int  # of the offline passes
-    boxes: int  # of a frame, where they are forced
+    batch_size: int | None  # of the offline passes; None: what is usual on the device
+    boxes: int | None  # of a frame, where they are forced, BOXES where None
     video: Path | None = None  # instead of synthetic frames
     profile: Path | None = None  # where torch.profiler's table goes
 
 
+BOXES = 10
 QUICK = {"size": (96, 128), "frames": 4, "rounds": 2, "batch_size": 2}
 
 
@@ -67,16 +80,24 @@ def measure_inference(config_file: str, opts: Sequence[str], plan: Plan) -> dict
         The figures, and tables of them as ``markdown``.
 
     Raises:
-        UserError: a mistake in the config, or more boxes than its detector can be made to find.
+        UserError: a mistake in the config, more boxes than its detector can be made to find, or
+            boxes to be forced on given weights.
     """
     frames = _load_frames(plan)
     with _weights(config_file, opts) as (all_opts, are_random):
-        subject = Subject(config_file, all_opts, plan.boxes if are_random else None)
+        if plan.boxes is not None and not are_random:
+            raise UserError(f"--boxes {plan.boxes}: expected none, MODEL.WEIGHTS are given")
+        subject = Subject(config_file, all_opts, (plan.boxes or BOXES) if are_random else None)
         host, model = open_subject(subject)
+        if not needs_tracker(host.cfg):
+            raise UserError("TEST.TFD.ENABLED, TEST.TFD.TRACK: expected True, found a False")
         reference = open_stock(subject)
-        memory = measure_memory(subject, frames)
         device = next(model.parameters()).device
-        passes = [_streaming(reference, host), _offline(reference, host, plan.batch_size)]
+        if device.type == "cuda":  # as those do who want speed; both sides, convolutions have it
+            torch.set_float32_matmul_precision("high")
+        batch_size = plan.batch_size or usual_batch_size(device)
+        passes = [_streaming(reference, host), _offline(reference, host, batch_size)]
+        memory = measure_memory(subject, frames)
         rates = measure_rates(*passes, frames, plan.rounds, device)
         predictor = _predictor(host, "+ TFD + Seq-Track-NMS")
         milliseconds = measure_components(predictor, model, frames, plan.rounds)
@@ -90,7 +111,7 @@ def measure_inference(config_file: str, opts: Sequence[str], plan: Plan) -> dict
         "size": list(frames[0].shape[:2]),
         "frames": len(frames),
         "rounds": plan.rounds,
-        "batch_size": plan.batch_size,
+        "batch_size": batch_size,
         "boxes": subject.boxes,
         "baseline": reference.name,
         "milliseconds": milliseconds,
@@ -106,7 +127,11 @@ def measure_rates(
     """Frames a second of each setting, one figure a round, after a round that does not count."""
     modes = {"streaming": streaming, "offline": offline}
     rates = {name: {mode: [] for mode in modes} for name in streaming}
-    turns = list(product(range(rounds + 1), rates, modes))
+    turns = [
+        (count, *turn)  # there and back, so that no setting always comes after the same one
+        for count in range(rounds + 1)
+        for turn in list(product(rates, modes))[:: -1 if count % 2 else 1]
+    ]
     for count, name, mode in tqdm(turns, "passes", disable=None):
         rate = _rate(modes[mode][name], frames, device)
         if count > 0:
@@ -114,10 +139,11 @@ def measure_rates(
     return rates
 
 
-def _rate(once: Callable[[Frames], object], frames: Frames, device: torch.device) -> float:
+def _rate(one: Pass, frames: Frames, device: torch.device) -> float:
+    one.start(frames)
     synchronize(device)
     start = time.perf_counter()
-    once(frames)
+    one.run(frames)
     synchronize(device)
     return len(frames) / (time.perf_counter() - start)
 
@@ -133,6 +159,7 @@ def measure_components(
     detector, pipeline, parts = predictor.detector, predictor.pipeline, find_parts(model)
     watched = [
         (predictor, "prepare", "network inputs"),
+        (torchvision_host, "to_image", "network inputs"),
         (*parts.preprocess, "network inputs"),
         (detector, "extract", "backbone"),
         (parts.rpn, "forward", "RPN"),
@@ -142,15 +169,18 @@ def measure_components(
         (pipeline.tracker, "follow", "tracker"),
         (pipeline, "step", "merge"),
         (detector, "classify", "classify"),
-        (predictor, "step_batch", "Seq-Track-NMS, and the rest"),
-        (predictor, "finish", "Seq-Track-NMS, and the rest"),
+        (predictor, "_keep", "Seq-Track-NMS"),
+        (predictor, "step_batch", "the rest"),
+        (predictor, "finish", "the rest"),
     ]
+    if getattr(detector, "segment", None):
+        watched.append((detector, "_segment", "masks"))
     milliseconds = {name: [] for *_, name in watched}
     with Stopwatch(next(model.parameters()).device) as watch:
         for owner, method, name in watched:
             watch.watch(owner, method, name)
         for _ in range(rounds):
-            predictor.step(frames[0])  # a video's first frame, which has nothing to track
+            _step_first(predictor, frames)
             watch.take_milliseconds()
             _track(predictor, frames, 1)
             for name, spent in watch.take_milliseconds().items():
@@ -163,7 +193,7 @@ def _streaming(reference: Reference, host: Host) -> Passes:
         for frame in frames:
             reference.predict(frame)
 
-    return {"detector": detect, **_video_passes(host, 1)}
+    return {"detector": Pass(detect), **_video_passes(host, 1)}
 
 
 def _offline(reference: Reference, host: Host, batch_size: int) -> Passes:
@@ -171,13 +201,22 @@ def _offline(reference: Reference, host: Host, batch_size: int) -> Passes:
         for batch in batches(frames, batch_size):
             reference.predict_batch(batch)
 
-    return {"detector": detect, **_video_passes(host, batch_size)}
+    return {"detector": Pass(detect), **_video_passes(host, batch_size)}
 
 
 def _video_passes(host: Host, batch_size: int) -> Passes:
-    return {
-        name: partial(_track, _predictor(host, name), batch_size=batch_size) for name in RESCORING
-    }
+    passes = {}
+    for name in RESCORING:
+        predictor = _predictor(host, name)
+        # a video's first frame has nothing to track
+        start = partial(_step_first, predictor)
+        passes[name] = Pass(partial(_track, predictor, batch_size=batch_size), start)
+    return passes
+
+
+def _step_first(predictor: VideoPredictor, frames: Frames) -> None:
+    predictor.reset()
+    predictor.step(frames[0])
 
 
 def _predictor(host: Host, setting: str) -> VideoPredictor:
@@ -198,8 +237,8 @@ def _write_profile(predictor: VideoPredictor, frames: Frames, path: Path) -> Non
     _track(predictor, frames, 1)
     with torch.profiler.profile() as profiler:
         _track(predictor, frames, 1)
-    on_cuda = torch.cuda.is_available()
-    order = "self_device_time_total" if on_cuda else "self_cpu_time_total"
+    device = getattr(predictor.detector, "device", torch.device("cpu"))
+    order = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
     write_text(path, profiler.key_averages().table(sort_by=order, row_limit=40))
 
 

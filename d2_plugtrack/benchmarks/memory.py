@@ -28,6 +28,7 @@ from ..core.spool import Spooling
 from ..core.tfd import FrameResult
 from ..errors import UserError
 from ..predictor import VideoPredictor
+from .machine import memory_mib
 
 FULL = 108_000, 100, 30  # frames (an hour at 30 a second), boxes of a frame, classes
 QUICK = 2_000, 20, 3
@@ -118,15 +119,6 @@ def send(video: Video, rescoring: Rescoring, spooling: Spooling) -> dict[str, fl
         "spooled": predictor.rescorer.bytes_spooled + objects.bytes_on_disk,
         "objects": found,
     }
-
-
-def memory_mib(name: str) -> float:
-    """Resident memory of this process, now (``VmRSS``) or at most (``VmHWM``); Linux only.
-
-    Not ``getrusage``: a process starts with the peak of the one that started it there.
-    """
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 class _Nothing:

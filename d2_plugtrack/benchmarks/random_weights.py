@@ -58,9 +58,11 @@ Built = tuple[nn.Module, nn.Module, nn.Module, Callable[[], object]]
 
 
 def _detectron2(config_file: str, opts: Sequence[str]) -> Built:
-    from ..plugin import build_model, load_config
+    from ..plugin import build_model, check_architecture, load_config
 
-    model = build_model(load_config(config_file, opts)).eval()
+    cfg = load_config(config_file, opts)
+    check_architecture(cfg)
+    model = build_model(cfg).eval()
     noise = {"image": torch.rand(3, 320, 320) * 255}
     return model, model.tracker, model.backbone, lambda: model.extract([noise])
 

@@ -64,9 +64,13 @@ def _detectron2(config_file: str, opts: Sequence[str]) -> Reference:
     cfg = load_config(config_file, opts).clone()
     cfg.defrost()
     cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
-    # it lists the tracker's weights as none of its own
-    logging.getLogger("fvcore.common.checkpoint").setLevel(logging.ERROR)
-    predictor = DefaultPredictor(cfg)
+    logger = logging.getLogger("fvcore.common.checkpoint")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it lists the tracker's weights as none of its own
+    try:
+        predictor = DefaultPredictor(cfg)
+    finally:
+        logger.setLevel(level)
 
     @torch.no_grad()
     def predict_batch(frames: Frames) -> Any:
@@ -94,7 +98,7 @@ def _torchvision(config_file: str, opts: Sequence[str]) -> Reference:
         cfg.MODEL.NAME, cfg.MODEL.NUM_CLASSES, cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
     )
     model.load_state_dict(without_tracker(read_weights(cfg.MODEL.WEIGHTS)))
-    device = torch.device(cfg.MODEL.DEVICE or "cpu")
+    device = torch.device(cfg.MODEL.DEVICE)
     model.eval().to(device)
 
     @torch.no_grad()

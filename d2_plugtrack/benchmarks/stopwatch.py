@@ -1,7 +1,7 @@
 """How long methods take, each without what other watched methods inside it take.
 
 On CUDA the device's own clock counts, between events that stand in its queue before and after the
-call: nothing waits for anything until the figures are asked for. On the CPU it is the process's.
+call: nothing waits for anything until the figures are asked for. On the CPU it is the wall's.
 A method that is never called takes nothing.
 """
 
