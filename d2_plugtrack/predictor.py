@@ -114,6 +114,8 @@ class VideoPredictor:
         Raises:
             ValueError: no array, or one of another shape or type or without pixels.
             UserError: what waits for the end of the video cannot be written to disk.
+
+        Boxes of the result are on the CPU, scores and masks where the detector is.
         """
         (result,) = self.step_batch([frame])
         return result
@@ -128,7 +130,7 @@ class VideoPredictor:
     @property
     def device(self) -> torch.device:
         """Where the detector is, the CPU where it does not say."""
-        return getattr(self.detector, "device", torch.device("cpu"))
+        return torch.device(getattr(self.detector, "device", "cpu"))
 
     def steps(
         self, frames: Iterable[np.ndarray], batch_size: int | None = None
@@ -137,7 +139,7 @@ class VideoPredictor:
 
         Args:
             frames: anything that gives frames, such as ``video_io.open_frames``; read in another
-                thread, at most two batches ahead.
+                thread, at most two batches ahead, so that each must be an array of its own.
             batch_size: consecutive frames of one size that go through the detector together; the
                 first result comes when so many have been read. None: :func:`usual_batch_size`.
         """
@@ -146,20 +148,22 @@ class VideoPredictor:
         for batch in prefetch(prepared, READ_AHEAD):
             yield from self._step_prepared(batch)
 
+    @torch.no_grad()
     def _prepare_all(self, frames: Sequence[np.ndarray]) -> list[Any]:
         for frame in frames:
             _check_frame(frame)
         given = list(frames) if self.prepare is None else [self.prepare(f) for f in frames]
-        return [_upload(g, self.device) for g in given]
+        return given if self.device.type != "cuda" else [_pinned(g) for g in given]
 
     @torch.no_grad()
     def _step_prepared(self, given: list[Any]) -> list[FrameResult]:
         if not given:
             return []
-        detected = detect_frames(self.detector, self.pipeline.tracker, given)
-        results = [self.pipeline.step(frame) for frame in detected]
-        for result in results:
-            self._keep(self.rescorer.push, result)
+        given = [_uploaded(g, self.device) for g in given]
+        results = []
+        for frame in detect_frames(self.detector, self.pipeline.tracker, given):
+            results.append(self.pipeline.step(frame))
+            self._keep(self.rescorer.push, results[-1])
         return results
 
     def finish(self) -> TrackedVideo:
@@ -175,11 +179,15 @@ class VideoPredictor:
         return objects
 
     def _keep(self, finished: Callable[..., Iterable[RescoredFrame]], *given: FrameResult) -> None:
-        """Keep the objects of the frames that are finished now."""
+        """Keep the objects of the frames that are finished now; an error ends the video."""
         spooling = self.rescorer.spooling
-        with os_errors_name(spooling.folder) if spooling else nullcontext():
-            for frame in finished(*given):
-                self._objects.append(self._tracks.objects(frame))
+        try:
+            with os_errors_name(spooling.folder) if spooling else nullcontext():
+                for frame in finished(*given):
+                    self._objects.append(self._tracks.objects(frame))
+        except BaseException:
+            self.reset()
+            raise
 
 
 def _check_frame(frame: np.ndarray) -> None:
@@ -190,12 +198,25 @@ def _check_frame(frame: np.ndarray) -> None:
         raise ValueError(f"frame: expected (H, W, 3) uint8, got {frame.shape} of {frame.dtype}")
 
 
-def _upload(prepared: Any, device: torch.device) -> Any:
-    """An image in detectron2's dict on its way to a GPU; whatever else is given stays as it is.
+def _pinned(prepared: Any) -> Any:
+    """An image in detectron2's dict in pinned memory; whatever else is given stays as it is.
 
-    From pinned memory, so that nobody waits for what the GPU is still working on.
+    From there it goes to a GPU while the processor, and what the GPU has to do, go on.
     """
-    if device.type != "cuda" or not isinstance(prepared, dict):
+    image = _image_of(prepared)
+    if image is None or image.device.type != "cpu":
         return prepared
-    image = prepared["image"].pin_memory().to(device, non_blocking=True)
-    return {**prepared, "image": image}
+    return {**prepared, "image": image.pin_memory()}
+
+
+def _uploaded(prepared: Any, device: torch.device) -> Any:
+    """The same on its way to the device, in the stream of the detector."""
+    image = _image_of(prepared)
+    if device.type != "cuda" or image is None or not image.is_pinned():
+        return prepared
+    return {**prepared, "image": image.to(device, non_blocking=True)}
+
+
+def _image_of(prepared: Any) -> torch.Tensor | None:
+    image = prepared.get("image") if isinstance(prepared, dict) else None
+    return image if isinstance(image, torch.Tensor) else None

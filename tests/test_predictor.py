@@ -331,8 +331,30 @@ def test_per_frame_needs_no_tracker(weights, tmp_path):
 def test_frames_are_on_the_gpu_before_they_are_detected(weights):
     opts = ["MODEL.WEIGHTS", weights, "MODEL.DEVICE", "cuda"]
     predictor = VideoPredictor.from_config_file(CONFIG, opts)
-    (prepared,) = predictor._prepare_all([image()])
-    assert prepared["image"].is_cuda
     expected = predictor.prepare(np.zeros((8, 8, 3), np.uint8))["image"]
-    (zeros,) = predictor._prepare_all([np.zeros((8, 8, 3), np.uint8)])
-    assert torch.equal(zeros["image"].cpu(), expected)
+    (prepared,) = predictor._prepare_all([np.zeros((8, 8, 3), np.uint8)])
+    assert prepared["image"].is_pinned()
+    given = []
+    extract = predictor.detector.extract
+    predictor.detector.extract = lambda frames: given.extend(frames) or extract(frames)
+    predictor.step(np.zeros((8, 8, 3), np.uint8))
+    assert given[0]["image"].is_cuda and torch.equal(given[0]["image"].cpu(), expected)
+
+
+def test_an_error_of_rescoring_ends_the_video():
+    predictor = stub_predictor()
+    step = predictor.pipeline.step
+    predictor.pipeline.step = lambda f: (r := step(f))._replace(scores=r.scores * torch.nan)
+    predictor.step(image())
+    with pytest.raises(ValueError, match="frame 0: scores must be finite"):
+        predictor.finish()
+    predictor.pipeline.step = step
+    predictor.step(image())
+    assert len(predictor.finish()) == 1
+
+
+def test_a_device_may_be_a_name():
+    predictor = stub_predictor()
+    predictor.detector.device = "cpu"
+    assert predictor.device == torch.device("cpu")
+    assert len(predictor.step(image()).boxes) == 1

@@ -2,7 +2,8 @@
 
 What is compiled is kept on disk, in ``__pycache__`` beside the source or in the user's cache
 folder, for the next process. numba notices a change of the file that a function stands in, but
-not of others: a compiled function therefore only calls compiled functions of its own file.
+not of others: a compiled function therefore only calls compiled functions of its own file, and
+fields of a NamedTuple from another file keep their order.
 """
 
 from collections.abc import Callable

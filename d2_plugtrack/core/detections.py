@@ -72,6 +72,8 @@ def best_class_candidates(
 def _best_class(proposals: "Proposals", image_size: tuple[int, int]) -> Tensor:
     """(P, 5) boxes and scores of :class:`Candidates`, where the proposals are."""
     boxes, scores = proposals
+    if scores.shape[1] == 0:
+        return scores.new_zeros((0, 5))
     valid = _is_finite(proposals)
     best, classes = scores.max(dim=1)
     rows = torch.arange(len(boxes), device=boxes.device)

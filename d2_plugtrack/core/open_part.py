@@ -111,7 +111,9 @@ class OpenPart:
 
     def rescore(self, min_score: float) -> None:
         """Put new scores in the place of the old ones. Once, at the end."""
-        for nodes, graph in NodeGroups(self._graph(), NODES_AT_ONCE):
+        # few groups of a large part: each reads and writes all blocks that it spans
+        most_nodes = max(NODES_AT_ONCE, self.num_nodes // 16)
+        for nodes, graph in NodeGroups(self._graph(), most_nodes):
             at_once = max(1, SCORES_AT_ONCE // len(nodes))
             for first in range(0, self._num_classes, at_once):
                 classes = range(first, min(first + at_once, self._num_classes))

@@ -130,11 +130,12 @@ class Spool:
         """Everything so far, and from now on all that comes."""
         with _errors_name(folder):
             Path(folder).mkdir(parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
-            weakref.finalize(self, self._file.close)
+            file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
+            weakref.finalize(self, file.close)
             for start, chunk in zip(self._chunk_starts, self._chunks, strict=True):
-                self._file.seek(start)
-                _write_all(self._file, chunk[: self._end - start])
+                file.seek(start)
+                _write_all(file, chunk[: self._end - start])
+        self._file = file
         self._chunks, self._chunk_starts = [], []
 
 

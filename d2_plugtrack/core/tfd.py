@@ -115,6 +115,8 @@ class VideoPipeline:
         """Go one frame on in the video."""
         if self.per_frame:
             return self._detect_per_frame(frame)
+        if frame.candidates is None:
+            raise ValueError("frame: expected candidates, as from detector.assemble_frames")
         mapped = self._track(frame)
         boxes, track_scores, source = self._merge(frame, mapped)
         on_device = boxes.to(frame.proposals.class_boxes.device, non_blocking=True)

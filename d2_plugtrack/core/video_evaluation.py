@@ -79,9 +79,14 @@ class VideoRun:
         result = self.pipeline.step(frame)
         self._keys.add(key)
         self._waiting.append(key)
-        self._collect(self.rescorer.push(result))
+        try:
+            self._collect(self.rescorer.push(result))
+            if last:
+                self._collect(self.rescorer.finish())
+        except BaseException:
+            self._start_video()  # the rescorer has forgotten the video too
+            raise
         if last:
-            self._collect(self.rescorer.finish())
             self._start_video()
 
     def _collect(self, frames: Iterable[RescoredFrame]) -> None:

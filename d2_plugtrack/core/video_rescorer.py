@@ -11,6 +11,7 @@ No frames give nothing; a frame without boxes is a cut.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 
 import numpy as np
@@ -55,20 +56,33 @@ class VideoRescorer:
             ValueError: shapes that do not fit together, or values that are not finite, of this
                 frame or one of those before it.
             OSError: the disk is full, or the folder cannot be written.
+
+        After an error the video is forgotten.
         """
-        self._check_shapes(result)
-        self._waiting.append(result)
-        self._num_frames += 1
-        return self._absorb() if len(self._waiting) == FRAMES_OF_BLOCK else iter(())
+        with self._forgetting_errors():
+            self._check_shapes(result)
+            self._waiting.append(result)
+            self._num_frames += 1
+            return self._absorb() if len(self._waiting) == FRAMES_OF_BLOCK else iter(())
 
     def finish(self) -> Iterator[RescoredFrame]:
         """The rest of the video, a few frames at a time in memory; the next frame starts another.
 
         Raises as :meth:`push` does.
         """
-        frames = chain(self._absorb(), self._close_part())
+        with self._forgetting_errors():
+            frames = chain(self._absorb(), self._close_part())
         self.reset()
         return frames
+
+    @contextmanager
+    def _forgetting_errors(self) -> Iterator[None]:
+        """What an error leaves behind is no part of a video that could go on."""
+        try:
+            yield
+        except BaseException:
+            self.reset()
+            raise
 
     def _absorb(self) -> Iterator[RescoredFrame]:
         """Look at the frames that wait; what is finished by them."""
