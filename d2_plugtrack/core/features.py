@@ -33,8 +33,9 @@ def reduce_stages(maps: Sequence[Tensor], weight: Tensor, target: int) -> Tensor
     """What a 1x1 convolution without bias makes of :func:`concatenate_stages`.
 
     Neither the concatenated map nor its coarse stages at full size are made: the parts of a
-    convolution add up, and cells may be repeated after it as well as before. The light model's
-    four stages need 0.30 of the multiplications, an FPN's three 0.75.
+    convolution add up, and cells may be repeated after it as well as before. The four
+    stages of an HRNet-W32 need 0.30 of the multiplications, an FPN's three 0.75; a map that comes
+    concatenated, as the light model's, all of them.
 
     Args:
         maps: (N, C_i, H_i, W_i) each.

@@ -13,7 +13,8 @@ The first convolution of a branch has no bias and nothing before it, so that it 
 map ahead of RoIAlign. Frame by frame it is (:meth:`TrackerHead.follow`): once a frame, then 256
 channels are pooled instead of 480 or 768, and templates are kept instead of a map. Milliseconds on
 one core, map included, so and as :meth:`TrackerHead.track` does: R50-FPN at 600 pixels 51 and 31
-with 1 box, 63 and 93 with 10, 116 and 258 with 30; HRNet-W32 56 and 25, 88 and 120, 176 and 320.
+with 1 box, 63 and 93 with 10, 116 and 258 with 30; HRNet-W32, its four stages
+apart, 56 and 25, 88 and 120, 176 and 320.
 What is lost below some five boxes is little beside a detector, and not worth a rule.
 """
 
