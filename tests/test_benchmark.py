@@ -83,6 +83,16 @@ def test_inference_is_measured(tmp_path):
     assert f"\n{config} INPUT.MIN_SIZE_TEST 96\n" in result.stdout
 
 
+@pytest.mark.detectron2
+def test_a_config_without_a_tracker_is_one_line(capsys):
+    main = runpy.run_path(str(ROOT / "tools/benchmark.py"))["main"]
+    with pytest.raises(SystemExit) as stop:
+        main(["inference", "--config-file", str(ROOT / "configs/TinyVID/detector_tiny.yaml")])
+    message = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert message == "error: MODEL.META_ARCHITECTURE GeneralizedRCNN: expected PlugTrackRCNN\n"
+
+
 def test_mistakes_are_one_line(tmp_path):
     (tmp_path / "benchmark_vid").mkdir()
     result = run("annotations", "--output", tmp_path, "--quick")

@@ -151,7 +151,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "opts",
         nargs=argparse.REMAINDER,
         metavar="KEY VALUE",
-        help="with MODEL.WEIGHTS these are measured, as they are; otherwise random ones",
+        help="with MODEL.WEIGHTS these are measured, as they are; otherwise random ones, and not "
+        "those of the config",
     )
 
     for command in commands.choices.values():
