@@ -5,7 +5,6 @@ from .prerequisites import require_detectron2
 require_detectron2()
 
 import logging
-from contextlib import nullcontext
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -41,7 +40,7 @@ class VIDEvaluator(DatasetEvaluator):
         for frame_input, output in zip(inputs, outputs, strict=True):
             key = frame_input["video_id"], frame_input["frame_index"]
             spooling = self.run.rescorer.spooling
-            with os_errors_name(spooling.folder) if spooling else nullcontext():
+            with os_errors_name(spooling and spooling.folder):
                 self.run.process(output["frame"], key, frame_input["last"])
 
     def evaluate(self) -> dict[str, Any] | None:

@@ -87,9 +87,14 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def os_errors_name(path: str | Path) -> Iterator[None]:
-    """A full disk or a forbidden folder is the user's to mend: name the file they asked for."""
+def os_errors_name(path: str | Path | None) -> Iterator[None]:
+    """A full disk or a forbidden folder is the user's to mend: name the file they asked for.
+
+    None: nothing is written, and errors stay what they are.
+    """
     try:
         yield
     except OSError as error:
+        if path is None:
+            raise
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -7,7 +7,6 @@ Reading and writing video files is in ``video_io.py``, drawing in ``visualizatio
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -182,7 +181,7 @@ class VideoPredictor:
         """Keep the objects of the frames that are finished now; an error ends the video."""
         spooling = self.rescorer.spooling
         try:
-            with os_errors_name(spooling.folder) if spooling else nullcontext():
+            with os_errors_name(spooling and spooling.folder):
                 for frame in finished(*given):
                     self._objects.append(self._tracks.objects(frame))
         except BaseException:

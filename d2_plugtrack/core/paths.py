@@ -24,24 +24,6 @@ _OUT_OF_PLAY = -np.inf  # the sum of a node that was taken or deleted: it extend
 _CLASSES_AT_ONCE = 32  # bounds the memory of ``_Rows``
 
 
-def rescore_class(
-    graph: BoxGraph, scores: np.ndarray, min_score: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """:func:`rescore_classes` of one class.
-
-    Args:
-        graph, min_score: as there.
-        scores: (V,).
-
-    Returns:
-        (V,) float64 mean score of the node's path, 0 where not kept, and (V,) int32 the first node
-        of that path, -1 where not kept.
-    """
-    scores = np.asarray(scores, dtype=np.float64)
-    new_scores, paths = rescore_classes(graph, scores[:, None], min_score)
-    return new_scores[:, 0], paths[:, 0].astype(np.int32)
-
-
 def rescore_classes(
     graph: BoxGraph, scores: np.ndarray, min_score: float
 ) -> tuple[np.ndarray, np.ndarray]:

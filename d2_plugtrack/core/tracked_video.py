@@ -127,11 +127,11 @@ class TrackedVideo(Sequence[TrackedObjects]):
         return objects if self._change is None else self._change(objects)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence) or len(self) != len(other):
-            return NotImplemented if not isinstance(other, Sequence) else False
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        if len(self) != len(other):
+            return False
         return all(_are_equal(*pair) for pair in zip(self, other, strict=True))
-
-    __hash__ = None
 
     def _pack(self, frames: list[TrackedObjects]) -> _Block:
         ends = np.cumsum([0, *(len(o.boxes) for o in frames)])
