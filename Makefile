@@ -41,7 +41,7 @@ RUN := PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" $(PY)
 
 HAS_DETECTRON2 := $(RUN) -c 'import d2_plugtrack.prerequisites as p; p.require_detectron2()' 2>/dev/null
 
-.PHONY: help install demo show test lint train-tiny clean environment detectron2
+.PHONY: help install demo show test test-slow lint train-tiny clean environment detectron2
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -69,6 +69,9 @@ show:
 
 test: environment detectron2  ## run the tests; without detectron2, those that do not need it
 	$(RUN) -m pytest
+
+test-slow: environment detectron2  ## run what make test leaves out: many cases, kills, long runs
+	$(RUN) -m pytest -m slow
 
 lint: environment  ## check the code with ruff
 	$(PY) -m ruff check .

@@ -165,7 +165,6 @@ def test_unexpected_results_fail(failed_evaluation):
     assert "Result verification failed" in failed_evaluation.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="two processes want two GPUs")
 def test_two_processes_give_what_one_gives(data, tracker_weights, failed_evaluation, tmp_path):
     # one of them has no video, and the main one fails because of the expectation
@@ -177,7 +176,6 @@ def test_two_processes_give_what_one_gives(data, tracker_weights, failed_evaluat
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="two processes want two GPUs")
 def test_two_processes_train_and_evaluate(data, detector, tmp_path):
     flags = ["--num-gpus=2", "--dist-url=auto"]
