@@ -12,7 +12,8 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from detectron2.utils.logger import create_small_table
 
-from .core.video_evaluation import VideoRun, mean_average_precision
+from .core.average_precisions import mean_average_precision
+from .core.video_evaluation import VideoRun
 from .outputs import os_errors_name
 
 
