@@ -13,7 +13,6 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from d2_plugtrack.core.vid_metrics import (
-    average_precision,
     average_precision_per_class,
     limit_detections,
     round_for_protocol,
@@ -192,21 +191,6 @@ def ap(ground_truth, detections):
 
 
 class TestByHand:
-    def test_area_under_the_envelope(self):
-        # Hits by falling score: 1 0 1 0 1 of 4 objects. Precision at the hits: 1, 2/3, 3/5. Each
-        # hit is a step of 1/4 of recall; the fourth object is not found:
-        # (1 + 2/3 + 3/5) / 4 = 34/60
-        value = average_precision(np.array([1, 0, 1, 0, 1]), np.array([0, 1, 0, 1, 0]), 4)
-        assert value == pytest.approx(34 / 60, abs=1e-12)
-        # 0 1 1 of 2: 1/2 at the first hit, but 2/3 later, so 2/3 for both
-        value = average_precision(np.array([0, 1, 1]), np.array([1, 0, 0]), 2)
-        assert value == pytest.approx(2 / 3, abs=1e-12)
-
-    def test_weights_need_not_be_whole(self):
-        # The first counts neither way. Then half a false one, then a hit: 1 / 1.5
-        value = average_precision(np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.5, 0.0]), 1)
-        assert value == pytest.approx(2 / 3, abs=1e-12)
-
     def test_nothing(self):
         assert ap([truth(BOX), truth()], [found(), found()]) == 0.0
         assert math.isnan(ap([truth()], [found((BOX, 0.5))]))
@@ -272,19 +256,7 @@ class TestByHand:
         assert ap([truth(BOX)], [round_for_protocol(found((almost, 0.5)))]) == 1.0
 
 
-# ---- rounding and limits --------------------------------------------------------------------
-
-
-def test_rounding_equals_printing():
-    rng = np.random.default_rng(0)
-    boxes = np.concatenate([rng.uniform(-5, 2000, (5000, 4)), rng.integers(0, 8000, (99, 4)) / 8])
-    scores = np.concatenate([rng.random(5000), rng.integers(0, 2**15, 99) / 2**15])
-    boxes, scores = boxes.astype(np.float32), scores.astype(np.float32)
-    labels = np.arange(len(boxes))
-    new_boxes, new_scores, new_labels = round_for_protocol((boxes, scores, labels), "fgfa")
-    assert new_scores.tolist() == [float(f"{score:.4f}") for score in scores.tolist()]
-    assert new_boxes.ravel().tolist() == [float(f"{x:.2f}") for x in boxes.ravel().tolist()]
-    assert new_labels is labels
+# ---- limits -----------------------------------------------------------------------------------
 
 
 class TestLimits:
