@@ -6,7 +6,7 @@ in ``vid_metrics.py``.
 """
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,14 @@ class DetectionLimits(NamedTuple):
 
     score_floor: float
     per_frame: int
+
+
+def detections_of(frames: Iterable[RescoredFrame], limits: DetectionLimits) -> Iterator[Detections]:
+    """What counts of each frame, by falling score."""
+    for frame in frames:
+        yield limit_detections(
+            frame.boxes, frame.scores, floor=limits.score_floor, limit=limits.per_frame
+        )
 
 
 class VideoRun:
@@ -90,13 +98,8 @@ class VideoRun:
             self._start_video()
 
     def _collect(self, frames: Iterable[RescoredFrame]) -> None:
-        for frame in frames:
-            self.detections[self._waiting.popleft()] = limit_detections(
-                frame.boxes,
-                frame.scores,
-                floor=self.limits.score_floor,
-                limit=self.limits.per_frame,
-            )
+        for detections in detections_of(frames, self.limits):
+            self.detections[self._waiting.popleft()] = detections
 
 
 def mean_average_precision(
