@@ -18,6 +18,7 @@ from ..errors import UserError
 _CHUNK = 2**20  # bytes
 _LONGEST = 2**26  # characters of one entry: in a damaged file it is looked no further for its end
 
+_OF_NUMBERS = ("", ".", "e", "E")
 _BLANK = re.compile(r"[ \t\n\r]*")
 _decode = json.JSONDecoder().raw_decode
 
@@ -132,7 +133,9 @@ class _Window:
             except (RecursionError, ValueError) as error:  # nested or a number too long for Python
                 raise UserError(f"{self._place(self._at)}: expected JSON, found {error}") from None
             else:
-                if end < len(self._text) or not self._read_on():  # a number may go on
+                # a number may go on: after its last digit, or after a point without digits yet
+                goes_on = self._text[end : end + 1] in _OF_NUMBERS
+                if not goes_on or not self._read_on():
                     self._at = end
                     return value
 
