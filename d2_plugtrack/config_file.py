@@ -58,7 +58,10 @@ def merge_text(cfg: "CfgNode", text: str, source: str, keys: Sequence[str]) -> N
         whole = yaml.safe_load(text)
         for key in keys:
             *nodes, name = key.split(".")
-            value = reduce(getitem, [*nodes, name], whole)
+            try:
+                value = reduce(getitem, [*nodes, name], whole)
+            except KeyError:
+                raise KeyError(f"expected the key {key}, found none") from None
             part = reduce(lambda inner, node: {node: inner}, reversed(nodes), {name: value})
             cfg.merge_from_other_cfg(type(cfg)(part))
 
