@@ -7,20 +7,15 @@ is asked for. Every frame of the dataset counts, those without detections too.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .build import build_rescoring, build_spooling
 from .core.tfd import FrameResult
-from .core.video_evaluation import DetectionLimits, Detections, FrameKey
+from .core.video_evaluation import Detections, FrameKey, Scoring
 from .data.dataset_ids import DatasetIds
 from .errors import UserError
 from .results.coco_detections import read_detections
 from .results.detected_videos import DetectedVideos, limit_rows
 from .results.rescored import rescore_run
 from .results.run_folder import RUN_FILE, RunFolder, VideoId
-
-if TYPE_CHECKING:
-    from yacs.config import CfgNode
 
 
 def open_run(folder: str | Path, dataset: str | None = None) -> RunFolder:
@@ -49,7 +44,7 @@ def open_run(folder: str | Path, dataset: str | None = None) -> RunFolder:
 
 
 def detections_of_run(
-    run: RunFolder, ids: DatasetIds, cfg: "CfgNode"
+    run: RunFolder, ids: DatasetIds, scoring: Scoring
 ) -> Mapping[FrameKey, Detections]:
     """The detections of a run that count; read and re-scored as they are asked for, in order.
 
@@ -59,39 +54,37 @@ def detections_of_run(
     """
     _check_frames(run, ids)
     checked = _OfClasses(run, ids)
-    return rescore_run(checked, build_rescoring(cfg), _limits(cfg), build_spooling(cfg))
+    return rescore_run(checked, scoring.rescoring, scoring.limits, scoring.spooling)
 
 
 def detections_of_file(
-    path: str | Path, ids: DatasetIds, cfg: "CfgNode"
+    path: str | Path, ids: DatasetIds, scoring: Scoring
 ) -> Mapping[FrameKey, Detections]:
     """The detections of a COCO-style file that count.
 
     Raises:
         UserError: as ``read_detections``.
     """
-    detections, limits = read_detections(path, ids), _limits(cfg)
-    if not cfg.TEST.SEQ_NMS.ENABLED:
-        return {key: limit_rows(rows, limits) for key, rows in detections.items()}
+    detections = read_detections(path, ids)
+    if not scoring.rescoring.enabled:
+        return {key: limit_rows(rows, scoring.limits) for key, rows in detections.items()}
     videos = DetectedVideos(path, detections, len(ids.categories))
-    return rescore_run(videos, build_rescoring(cfg), limits, build_spooling(cfg))
-
-
-def _limits(cfg: "CfgNode") -> DetectionLimits:
-    return DetectionLimits(cfg.TEST.VID.SCORE_FLOOR, cfg.TEST.VID.DETECTIONS_PER_FRAME)
+    return rescore_run(videos, scoring.rescoring, scoring.limits, scoring.spooling)
 
 
 def _check_frames(run: RunFolder, ids: DatasetIds) -> None:
     """Refuse a run on other frames: figures of two versions of a dataset are not comparable."""
     of_run = {(video, index) for video, indices in run.frames.items() for index in indices}
-    for what, (video, index) in (
-        *(("without", key) for key in ids.frames if key not in of_run),
-        *(("with", key) for key in of_run if key not in ids.frames),
-    ):
-        raise UserError(
-            f"{run.folder / RUN_FILE}: expected the frames of dataset {ids.dataset} as it is now, "
-            f"{len(ids.frames)}, found {len(of_run)}, {what} frame {index} of video {video}"
-        )
+    if of_run == ids.frames.keys():
+        return
+    missing = [key for key in ids.frames if key not in of_run]
+    more = [key for key in of_run if key not in ids.frames]
+    what, (video, index) = ("without", missing[0]) if missing else ("with", min(more))
+    raise UserError(
+        f"{run.folder / RUN_FILE}: expected the {len(ids.frames)} frames of dataset {ids.dataset} "
+        f"as it is now, found {len(of_run)}, {what} "
+        f"frame {index} of video {video}"
+    )
 
 
 class _OfClasses:

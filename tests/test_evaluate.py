@@ -21,7 +21,7 @@ from d2_plugtrack.core.vid_metrics import PROTOCOLS, limit_detections
 from d2_plugtrack.core.video_evaluation import mean_average_precision
 from d2_plugtrack.data.catalog import find_videos
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
-from d2_plugtrack.results.report import without_nan
+from d2_plugtrack.results.figures import figures_of, without_nan
 from d2_plugtrack.results.run_folder import RunDescription, RunFolder, begin_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -250,12 +250,12 @@ def test_runs_of_another_kind_are_refused(evaluate, records, run, tmp_path):
     shorter = {video: results[:-1] for video, results in videos.items()}
     folder = save(tmp_path / "shorter", shorter, config()).folder
     assert (
-        f"expected the frames of dataset {DATASET} as it is now, 60, found 58, without frame 29 of "
+        f"expected the 60 frames of dataset {DATASET} as it is now, found 58, without frame 29 of "
         "video test/tiny_test_00000"
     ) in evaluate("--run", folder)
     longer = {video: [*results, (30, results[0][1])] for video, results in videos.items()}
     folder = save(tmp_path / "longer", longer, config()).folder
-    assert "found 62, with frame 30 of video test/tiny_test_0000" in evaluate("--run", folder)
+    assert "found 62, with frame 30 of video test/tiny_test_00000" in evaluate("--run", folder)
     others = {
         video: [(i, r._replace(scores=r.scores[:, :3])) for i, r in results]
         for video, results in videos.items()
@@ -292,6 +292,30 @@ def test_a_config_that_is_none_is_refused(evaluate, run):
         message = evaluate("--run", run.folder)
         assert message.startswith(f"error: {path}, config: ") and words in message
         assert len(message.splitlines()) == 1
+
+
+def test_figures_of_an_evaluation_and_of_one_with_other_keys(evaluate, tmp_path):
+    from d2_plugtrack.plugin import load_config, load_model
+    from d2_plugtrack.training import Trainer
+
+    def figures_of_training(output: Path, *keys: object) -> dict:
+        opts = [*("MODEL.WEIGHTS", str(ROOT / "demo/plugtrack_tiny.pth"), "MODEL.DEVICE", "cpu")]
+        opts += ["DATALOADER.NUM_WORKERS", 0, "OUTPUT_DIR", str(output), *keys]
+        cfg = load_config(str(ROOT / "configs/TinyVID/plugtrack_tiny.yaml"), [*map(str, opts)])
+        return without_nan(Trainer.test(cfg, load_model(cfg)))["vid"]
+
+    def figures_of_run(output: Path, *keys: object) -> dict:
+        found = evaluate("--run", output / "inference" / DATASET, keys=keys)
+        return figures_of(found["results"]["fgfa"])
+
+    other = ("TEST.SEQ_NMS.TRACK_LINKS", False, "TEST.SEQ_NMS.LINK_IOU", 0.8)
+    first, second = tmp_path / "first", tmp_path / "second"
+    expected, changed = figures_of_training(first), figures_of_training(second, *other)
+    assert expected != changed
+    assert (
+        figures_of_run(first) == figures_of_run(second, *other[:1], True, other[2], 0.5) == expected
+    )
+    assert figures_of_run(second) == figures_of_run(first, *other) == changed
 
 
 # ---- a file of detections ------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from d2_plugtrack.data.catalog import find_videos
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.host import open_host
 from d2_plugtrack.outputs import ensure_writable, os_errors_name, write_json, write_text
-from d2_plugtrack.results.report import without_nan
+from d2_plugtrack.results.figures import without_nan
 from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 
 
@@ -49,9 +49,10 @@ def main(argv: list[str] | None = None) -> None:
     detected = host.detect(records, args.batch_size)
     for record, frame in tqdm(detected, args.dataset, len(records), unit="frame", disable=None):
         key = record["video_id"], record["frame_index"]
-        with os_errors_name(host.cfg.OUTPUT_DIR):
-            for run in runs.values():
-                run.process(frame, key, record["last"])
+        for run in runs.values():
+            result = run.detect(frame, key)
+            with os_errors_name(host.cfg.OUTPUT_DIR):
+                run.collect(result, key, record["last"])
     protocol = host.cfg.TEST.VID.PROTOCOL
     results = {
         name: mean_average_precision(records, run.detections, dataset.class_names, protocol)

@@ -25,14 +25,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from d2_plugtrack.build import build_scoring
 from d2_plugtrack.core.vid_metrics import PROTOCOLS
 from d2_plugtrack.core.video_evaluation import mean_average_precision
-from d2_plugtrack.data.catalog import find_videos
+from d2_plugtrack.data.catalog import find_videos, mark_last_frames
 from d2_plugtrack.data.dataset_ids import dataset_ids
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.outputs import ensure_writable, write_json, write_text
 from d2_plugtrack.results.coco_detections import write_detections
-from d2_plugtrack.results.report import class_table, protocol_table, without_nan
+from d2_plugtrack.results.figures import without_nan
+from d2_plugtrack.results.report import class_table, protocol_table
 from d2_plugtrack.saved_config import config_of_detections, config_of_run
 from d2_plugtrack.saved_evaluation import detections_of_file, detections_of_run, open_run
 
@@ -52,19 +54,18 @@ def main(argv: list[str] | None = None) -> None:
         if not args.dataset:
             raise UserError("--dataset: expected with --detections")
         dataset, cfg = args.dataset, config_of_detections(args.detections, args.opts)
-    protocols = args.protocol or [cfg.TEST.VID.PROTOCOL]
     entry = find_videos(dataset)
-    records = entry.load_records(strict=cfg.DATASETS.STRICT)
-    ids = dataset_ids(dataset, entry, records)
+    records = mark_last_frames(entry.load_records(strict=cfg.DATASETS.STRICT))
+    ids, scoring = dataset_ids(dataset, entry, records), build_scoring(cfg)
     if args.run:
-        detections = detections_of_run(run, ids, cfg)
+        detections = detections_of_run(run, ids, scoring)
     else:
-        detections = detections_of_file(args.detections, ids, cfg)
+        detections = detections_of_file(args.detections, ids, scoring)
     if args.write_detections:
         write_detections(args.write_detections, ids, detections)
     results = {
         protocol: mean_average_precision(records, detections, entry.class_names, protocol)
-        for protocol in protocols
+        for protocol in args.protocol or [scoring.protocol]
     }
     about = {
         "dataset": dataset,

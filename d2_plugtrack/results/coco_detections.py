@@ -14,11 +14,12 @@ Which numbers these are is in ``data/dataset_ids.py``, what is checked in ``coco
 Anything bad is an error: what is left out makes a wrong figure. A file without detections is one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
 from ..core.video_evaluation import Detections, FrameKey
 from ..errors import UserError
@@ -99,23 +100,21 @@ def write_detections(
             for (video, index), image in ids.frames.items()
         ],
     }
-    write_json_list(path, about, "annotations", _entries(ids, detections))
+    frames = tqdm(ids.frames, f"writing {Path(path).name}", unit="frame", disable=None)
+    write_json_list(path, about, "annotations", _entries(ids, frames, detections))
 
 
 def _entries(
-    ids: "DatasetIds", detections: Mapping[FrameKey, Detections]
+    ids: "DatasetIds", frames: Iterable[FrameKey], detections: Mapping[FrameKey, Detections]
 ) -> Iterator[dict[str, Any]]:
     categories = list(ids.categories)
-    count = 0
-    for (video, index), image in ids.frames.items():
+    for video, index in frames:
         boxes, scores, labels = detections[video, index]
         in_file, exact = boxes_xywh(boxes)
         rows = zip(in_file.tolist(), scores.tolist(), labels.tolist(), strict=True)
         for row, (box, score, label) in enumerate(rows):
-            count += 1
             yield {
-                "id": count,
-                "image_id": image,
+                "image_id": ids.frames[video, index],
                 "video_id": ids.videos[video],
                 "frame_index": index,
                 "category_id": categories[label],

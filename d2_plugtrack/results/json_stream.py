@@ -41,7 +41,9 @@ def read_lists(path: str | Path, names: Collection[str]) -> Iterator[tuple[str, 
         size = Path(path).stat().st_size
         with (
             open(path, "rb") as file,
-            tqdm(None, Path(path).name, size, unit="B", unit_scale=True, disable=None) as bar,
+            tqdm(
+                None, f"reading {Path(path).name}", size, unit="B", unit_scale=True, disable=None
+            ) as bar,
         ):
             yield from _lists(_Window(path, file, bar), names)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Tables of average precision in Markdown, and the same figures fit for JSON.
+"""Tables of average precision in Markdown.
 
 A result is what ``mean_average_precision`` gives: ``{"mAP": %, "AP": {class: %}}``, with the same
 for every range under ``motion`` and ``area``. What has no ground truth is NaN and says so, what was
@@ -47,10 +47,3 @@ def figure(value: float | None) -> str:
     if value is None:
         return NOT_RUN
     return NO_OBJECTS if math.isnan(value) else f"{value:.1f}"
-
-
-def without_nan(value: Any) -> Any:
-    """JSON knows no NaN, the AP of a class without ground truth: null instead."""
-    if isinstance(value, Mapping):
-        return {key: without_nan(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -159,7 +159,6 @@ def test_written_form(tmp_path):
         ],
         "annotations": [
             {
-                "id": 1,
                 "image_id": 2,
                 "video_id": 1,
                 "frame_index": 2,

@@ -1,8 +1,8 @@
-"""Tables of figures, and figures fit for JSON."""
+"""Tables of figures in Markdown."""
 
 import math
 
-from d2_plugtrack.results.report import class_table, figure, protocol_table, without_nan
+from d2_plugtrack.results.report import class_table, figure, protocol_table
 
 PART = {"AP": {"cat": 1.0, "dog": 2.0}}
 RESULTS = {
@@ -38,8 +38,3 @@ def test_class_table():
 def test_nothing():
     assert len(protocol_table({}).splitlines()) == len(class_table({}, [], []).splitlines()) == 2
     assert [figure(None), figure(math.nan), figure(0.0)] == ["not run", "no objects", "0.0"]
-
-
-def test_json_has_null_for_nan_at_any_depth():
-    found = without_nan({"a": {"b": math.nan, "c": 1.5}, "d": None, "e": 3, "f": "x"})
-    assert found == {"a": {"b": None, "c": 1.5}, "d": None, "e": 3, "f": "x"}
