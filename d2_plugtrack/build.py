@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from .core.precision import Precision, Speed
+from .core.protocols import PROTOCOLS
 from .core.rescoring import Rescoring
 from .core.sampling import Reading
 from .core.spool import Spooling
 from .core.tfd import VideoPipeline
 from .core.tracker import TrackerHead
-from .core.vid_metrics import PROTOCOLS
 from .core.video_evaluation import DetectionLimits, Scoring, VideoRun
 from .errors import UserError
 

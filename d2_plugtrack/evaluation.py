@@ -22,9 +22,10 @@ from detectron2.utils.logger import create_small_table
 from torch import nn
 
 from .build import box_settings
+from .core.average_precisions import FrameKey, mean_average_precision
 from .core.detector import DetectedFrame
 from .core.tfd import VideoPipeline
-from .core.video_evaluation import FrameKey, FrameOrder, Scoring, mean_average_precision
+from .core.video_evaluation import FrameOrder, Scoring
 from .results.figures import figures_of, write_figures
 from .results.fingerprint import fingerprint_of
 from .results.rescored import rescore_run

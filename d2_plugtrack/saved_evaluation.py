@@ -8,8 +8,10 @@ is asked for. Every frame of the dataset counts, those without detections too.
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from .core.average_precisions import FrameKey
+from .core.protocols import Detections
 from .core.tfd import FrameResult
-from .core.video_evaluation import Detections, FrameKey, Scoring
+from .core.video_evaluation import Scoring
 from .data.dataset_ids import DatasetIds
 from .errors import UserError
 from .results.coco_detections import read_detections

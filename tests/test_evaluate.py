@@ -15,10 +15,11 @@ from fvcore.common.config import CfgNode
 
 from d2_plugtrack.build import build_rescoring
 from d2_plugtrack.config import add_torchvision_config
+from d2_plugtrack.core.average_precisions import mean_average_precision
+from d2_plugtrack.core.protocols import PROTOCOLS
 from d2_plugtrack.core.rescoring import rescore_video
 from d2_plugtrack.core.tfd import FrameResult
-from d2_plugtrack.core.vid_metrics import PROTOCOLS, limit_detections
-from d2_plugtrack.core.video_evaluation import mean_average_precision
+from d2_plugtrack.core.vid_metrics import limit_detections
 from d2_plugtrack.data.catalog import find_videos
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.results.figures import figures_of, without_nan

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from d2_plugtrack.build import build_video_run
+from d2_plugtrack.core.average_precisions import mean_average_precision
 from d2_plugtrack.core.detector import Proposals
-from d2_plugtrack.core.video_evaluation import mean_average_precision
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.host import Host, open_host
 

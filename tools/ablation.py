@@ -23,7 +23,7 @@ from d2_plugtrack.ablation import (
     format_class_table,
     format_table,
 )
-from d2_plugtrack.core.video_evaluation import mean_average_precision
+from d2_plugtrack.core.average_precisions import mean_average_precision
 from d2_plugtrack.data.catalog import find_videos
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.host import open_host

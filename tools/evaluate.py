@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2_plugtrack.build import build_scoring
-from d2_plugtrack.core.vid_metrics import PROTOCOLS
-from d2_plugtrack.core.video_evaluation import mean_average_precision
+from d2_plugtrack.core.average_precisions import mean_average_precision
+from d2_plugtrack.core.protocols import PROTOCOLS
 from d2_plugtrack.data.catalog import find_videos, mark_last_frames
 from d2_plugtrack.data.dataset_ids import dataset_ids
 from d2_plugtrack.errors import UserError, exit_on_user_error

@@ -1,26 +1,23 @@
 """Driving one setting over videos: frames in, detections for the metrics out.
 
 Shape letters: D detections of a frame (box and class pairs). No framework and no files: whoever
-has detected frames (``detector.py``) and ground-truth records can evaluate. How mAP is counted is
-in ``vid_metrics.py``.
+has detected frames (``detector.py``) can run a setting. How mAP is counted on its detections is in
+``average_precisions.py``.
 """
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Iterable, Iterator
+from typing import NamedTuple
 
-import numpy as np
-
+from .average_precisions import FrameKey
 from .detector import DetectedFrame
 from .open_part import RescoredFrame
+from .protocols import Detections
 from .rescoring import Rescoring
 from .spool import Spooling
 from .tfd import FrameResult, VideoPipeline
-from .vid_metrics import average_precision_per_class, limit_detections, round_for_protocol
+from .vid_metrics import limit_detections
 from .video_rescorer import VideoRescorer
-
-FrameKey = tuple[Hashable, int]  # video_id, frame_index
-Detections = tuple[np.ndarray, np.ndarray, np.ndarray]  # boxes (D, 4), scores (D,), labels (D,)
 
 
 class DetectionLimits(NamedTuple):
@@ -149,46 +146,3 @@ class VideoRun:
     def _collect(self, frames: Iterable[RescoredFrame]) -> None:
         for detections in detections_of(frames, self.limits):
             self.detections[self._waiting.popleft()] = detections
-
-
-def mean_average_precision(
-    records: Sequence[Mapping[str, Any]],
-    detections: Mapping[FrameKey, Detections],
-    class_names: Sequence[str],
-    protocol: str,
-) -> dict[str, Any]:
-    """mAP at IoU 0.5 of the detections against the records' annotations, in percent.
-
-    Args:
-        records: ground truth, a frame each, as from ``data.imagenet.records``; crowds are left out.
-        detections: of exactly these frames.
-        class_names: in the order of the labels.
-        protocol: of ``vid_metrics``.
-
-    Returns:
-        ``{"mAP": mean over classes that have ground truth, "AP": {class: value}}``; NaN for a
-        class without ground truth.
-
-    Raises:
-        ValueError: a frame has no entry in ``detections``; the first one is named.
-    """
-    keys = [(r["video_id"], r["frame_index"]) for r in records]
-    missing = [key for key in keys if key not in detections]
-    if missing:
-        raise ValueError(f"no detections of {len(missing)} frames, the first is {missing[0]}")
-    ap = average_precision_per_class(
-        [_ground_truth(r) for r in records],
-        [round_for_protocol(detections[key], protocol) for key in keys],
-        len(class_names),
-        protocol=protocol,
-    )
-    values = [100.0 * float(a) for a in ap]
-    present = [v for v in values if not np.isnan(v)]
-    mean = float(np.mean(present)) if present else float("nan")
-    return {"mAP": mean, "AP": dict(zip(class_names, values, strict=True))}
-
-
-def _ground_truth(record: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    annotations = [a for a in record["annotations"] if not a.get("iscrowd")]
-    boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
-    return boxes, np.array([a["category_id"] for a in annotations], dtype=np.int64)

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from ..core.video_evaluation import Detections, FrameKey
+from ..core.average_precisions import FrameKey
+from ..core.protocols import Detections
 from ..errors import UserError
 from ..outputs import write_json_list
 from .coco_entries import EXACT_BOX, BadEntry, Categories, DetectionRows, Images, Videos

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ..core.video_evaluation import Detections, FrameKey
+from ..core.average_precisions import FrameKey
+from ..core.protocols import Detections
 
 if TYPE_CHECKING:
     from ..data.dataset_ids import DatasetIds

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..core.average_precisions import FrameKey
+from ..core.protocols import Detections
 from ..core.tfd import FrameResult
-from ..core.video_evaluation import DetectionLimits, Detections, FrameKey
+from ..core.video_evaluation import DetectionLimits
 from .run_folder import VideoId
 
 _NO_SIZE = (0, 0)  # of a frame: nobody asks for it

@@ -1,121 +1,171 @@
-"""Average precision against hand-worked sets and a slow oracle.
+"""Average precision against hand-worked sets, slow oracles and pycocotools.
 
-The oracle goes through frames, classes, detections and boxes in plain loops, and takes the area
-under the envelope as a sum over the objects found: each adds 1 / objects times the best precision
-at its rank or later.
+The oracles of ``plain_metrics.py`` go through frames, classes, detections and boxes in plain loops;
+the sets of ``metric_sets.py`` are full of ties and of values on thresholds.
 """
 
+import contextlib
 import math
 
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from d2_plugtrack.core.vid_metrics import (
-    average_precision,
     average_precision_per_class,
     limit_detections,
     round_for_protocol,
 )
+from tests.core import plain_metrics
+from tests.core.metric_sets import NUM_CLASSES, as_arrays, grid_set, scattered_set
+from tests.core.plain_metrics import RANGES, Frame, within
 
-# ---- oracle ---------------------------------------------------------------------------------
+# ---- oracles --------------------------------------------------------------------------------
 
-
-def inclusive_iou(a, b):
-    width = min(a[2], b[2]) - max(a[0], b[0]) + 1
-    height = min(a[3], b[3]) - max(a[1], b[1]) + 1
-    if width <= 0 or height <= 0:
-        return 0.0
-    area_a = (a[2] - a[0] + 1) * (a[3] - a[1] + 1)
-    area_b = (b[2] - b[0] + 1) * (b[3] - b[1] + 1)
-    return width * height / (area_a + area_b - width * height)
+PROTOCOL_NAMES = ["fgfa", "mega", "coco"]
+MANY_AND_MORE = [200, pytest.param(5_000, marks=pytest.mark.slow)]
 
 
-def threshold(box):
-    width, height = box[2] - box[0] + 1, box[3] - box[1] + 1
-    return min(0.5, width * height / ((width + 10) * (height + 10)))
+def in_range(frames, protocol, name):
+    """What is tested, in a range of the oracle."""
+    ground_truth, detections, motion = as_arrays(frames)
+    spans = {
+        key: span
+        for key, span in zip(("motion_range", "area_range"), RANGES[name], strict=True)
+        if span is not None
+    }
+    return average_precision_per_class(
+        ground_truth, detections, NUM_CLASSES, protocol, motion, **spans
+    )
 
 
-def oracle_of_class(ground_truth, detections, k):
-    ranked, num_objects = [], 0
-    for t, (boxes, scores, labels) in enumerate(detections):
-        for i, (box, score, label) in enumerate(zip(boxes, scores, labels, strict=True)):
-            if label == k:
-                ranked.append((-score, t, i, box.tolist()))
-    taken = set()
-    for _, labels in ground_truth:
-        num_objects += sum(int(label == k) for label in labels)
-    if num_objects == 0:
-        return math.nan
-    hits = []
-    for _, t, _, box in sorted(ranked):
-        best, best_iou = None, -1.0
-        for g, (truth, label) in enumerate(zip(*ground_truth[t], strict=True)):
-            if label != k or (t, g) in taken:
-                continue
-            overlap = inclusive_iou(box, truth.tolist())
-            if overlap >= threshold(truth.tolist()) and overlap > best_iou:
-                best, best_iou = (t, g), overlap
-        hits.append(best is not None)
-        taken.add(best)
-    precisions = [sum(hits[: n + 1]) / (n + 1) for n in range(len(hits))]
-    return sum(max(precisions[n:]) / num_objects for n, hit in enumerate(hits) if hit)
+@pytest.mark.parametrize("num_sets", MANY_AND_MORE)
+@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
+def test_against_the_plain_way(protocol, num_sets):
+    for seed in range(num_sets):
+        frames = grid_set(seed)
+        for name, spans in RANGES.items():
+            result = in_range(frames, protocol, name)
+            expected = plain_metrics.average_precisions(frames, NUM_CLASSES, protocol, *spans)
+            assert result.shape == (NUM_CLASSES,) and result.dtype == np.float64
+            message = f"set {seed}, {name}"
+            np.testing.assert_allclose(result, expected, rtol=0, atol=1e-12, err_msg=message)
 
 
-def oracle(ground_truth, detections, num_classes):
-    return np.array([oracle_of_class(ground_truth, detections, k) for k in range(num_classes)])
+def coco_eval(frames, motion_span, area_span):
+    """pycocotools, with areas that say what is in the range."""
+    annotations, results = [], []
+    for image, (objects, found) in enumerate(frames):
+        for box, label, motion in objects:
+            size = plain_metrics.area(box) if area_span else float(not within(motion, motion_span))
+            annotations.append(coco_box(len(annotations), image, label, box, size))
+        for box, score, label in found:
+            size = plain_metrics.area(box) if area_span else 0.0
+            results.append({**coco_box(len(results), image, label, box, size), "score": score})
+    with contextlib.redirect_stdout(None):
+        evaluation = COCOeval(*(coco_set(rows, len(frames)) for rows in (annotations, results)))
+        evaluation.params.iouType, evaluation.params.maxDets = "bbox", [1000]
+        evaluation.params.iouThrs = np.array([0.5])
+        evaluation.params.areaRng = [list(area_span or (0, 0.5))]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"][0, :, :, 0, 0]  # (101, K); -1 without ground truth
+    return np.where((precision < 0).all(axis=0), np.nan, precision.mean(axis=0))
 
 
-def grid_set(seed, num_classes=4):
-    """Coordinates and scores on a grid: ties, tiny boxes, duplicates, empty frames and classes."""
-    rng = np.random.default_rng(seed)
-    side, step = ((30, 1), (6, 5))[seed % 2]
-
-    def boxes(count):
-        corners = np.sort(rng.integers(0, side, size=(count, 2, 2)) * step, axis=1)
-        return corners.reshape(count, 4).astype(np.float64)
-
-    ground_truth, detections = [], []
-    for _ in range(rng.integers(1, 7)):
-        truth = boxes(rng.integers(0, 5))
-        labels = rng.integers(0, num_classes - 1, len(truth))
-        # near the truth, on it (twice, too), and anywhere
-        source = rng.integers(0, len(truth), rng.integers(0, 9)) if len(truth) else []
-        near = truth[source] + rng.integers(-2, 3, (len(source), 4)) * rng.integers(0, 2) * step
-        found = np.concatenate([near.reshape(-1, 4), boxes(rng.integers(0, 4))])
-        found_labels = rng.integers(0, num_classes, len(found))
-        found_labels[: len(source)] = labels[source]
-        scores = rng.integers(1, 7, len(found)) / 8
-        ground_truth.append((truth, labels))
-        detections.append((found, scores, found_labels))
-    return ground_truth, detections
+def coco_box(index, image, label, box, size):
+    x1, y1, x2, y2 = box
+    ids = {"id": index + 1, "image_id": image, "category_id": label, "iscrowd": 0}
+    return {**ids, "bbox": [x1, y1, x2 - x1, y2 - y1], "area": size}
 
 
-@pytest.mark.parametrize("block", range(10))
-def test_against_oracle(block):
-    for seed in range(40 * block, 40 * block + 40):
-        ground_truth, detections = grid_set(seed)
-        result = average_precision_per_class(ground_truth, detections, 4)
-        expected = oracle(ground_truth, detections, 4)
-        assert result.shape == (4,) and result.dtype == np.float64
-        np.testing.assert_allclose(result, expected, rtol=0, atol=1e-12)
-        assert np.isnan(result[3])  # never in the ground truth
+def coco_set(annotations, num_frames):
+    coco = COCO()
+    coco.dataset = {
+        "images": [{"id": image} for image in range(num_frames)],
+        "categories": [{"id": label} for label in range(NUM_CLASSES)],
+        "annotations": annotations,
+    }
+    coco.createIndex()
+    return coco
 
 
-def test_the_oracle_meets_what_it_is_for():
-    values = np.concatenate([oracle(*grid_set(seed), 4) for seed in range(100)])
-    assert np.isnan(values).any() and (values == 0).any() and (values == 1).any()
-    assert ((values > 0.05) & (values < 0.95)).sum() > 100
+@pytest.mark.parametrize("num_sets", MANY_AND_MORE)
+def test_coco_equals_pycocotools(num_sets):
+    for seed in range(num_sets):
+        frames = grid_set(seed)
+        for name, (motion_span, area_span) in RANGES.items():
+            if motion_span is None or area_span is None:  # it has one range at a time
+                expected = coco_eval(frames, motion_span, area_span)
+                message = f"set {seed}, {name}"
+                np.testing.assert_allclose(
+                    in_range(frames, "coco", name), expected, rtol=0, atol=1e-12, err_msg=message
+                )
 
 
-def test_ground_truth_as_detections_finds_everything():
+def test_the_sets_meet_what_they_are_for():
+    """Every rule that sets protocols and ranges apart makes a difference somewhere."""
+    results = {
+        (protocol, name): np.concatenate([in_range(grid_set(s), protocol, name) for s in range(60)])
+        for protocol in PROTOCOL_NAMES
+        for name in RANGES
+    }
+    for values in results.values():
+        assert np.isnan(values).any() and (values == 0).any() and (values == 1).any()
+        assert ((values > 0.05) & (values < 0.95)).sum() > 5
+    for (protocol, name), values in results.items():
+        others = [(protocol, other) for other in RANGES if other != name]
+        if name == "whole" or "motion" in name:  # elsewhere, tiny boxes and nearness matter less
+            others += [(other, name) for other in PROTOCOL_NAMES if other != protocol]
+        assert not any(np.array_equal(values, results[o], equal_nan=True) for o in others)
+
+
+# ---- laws -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
+def test_ground_truth_as_detections_finds_everything(protocol):
     for seed in range(20):
-        ground_truth, _ = grid_set(seed)
-        unique = [np.unique(np.column_stack([b, c]), axis=0) for b, c in ground_truth]
-        ground_truth = [(u[:, :4], u[:, 4].astype(int)) for u in unique]
-        found = [(b, np.full(len(b), 0.5), c) for b, c in ground_truth]
-        result = average_precision_per_class(ground_truth, found, 4)
-        present = np.isin(range(4), np.concatenate([c for _, c in ground_truth]))
-        np.testing.assert_array_equal(result, np.where(present, 1.0, np.nan))
+        for frames in (grid_set(seed), scattered_set(seed)):
+            # coco has no IoU of boxes without area
+            frames = [([o for o in f.objects if has_area(o[0])], []) for f in frames]
+            frames = [Frame(o, [(box, 0.5, label) for box, label, _ in o]) for o, _ in frames]
+            for name, spans in RANGES.items():
+                present = {o[1] for f in frames for o in f.objects if is_inside(o, spans)}
+                expected = [1.0 if k in present else np.nan for k in range(NUM_CLASSES)]
+                np.testing.assert_allclose(in_range(frames, protocol, name), expected, rtol=1e-12)
+
+
+def has_area(box):
+    return box[2] > box[0] and box[3] > box[1]
+
+
+def is_inside(one, spans):
+    box, _, motion = one
+    return within(motion, spans[0]) and within(plain_metrics.area(box), spans[1])
+
+
+@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
+def test_nothing_finds_nothing(protocol):
+    for seed in range(10):
+        frames = [frame._replace(found=[]) for frame in grid_set(seed)]
+        for name in RANGES:
+            values = in_range(frames, protocol, name)
+            assert ((values == 0) | np.isnan(values)).all()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
+def test_order_is_nothing_where_there_are_no_ties(protocol):
+    for seed in range(10):
+        frames, rng = scattered_set(seed), np.random.default_rng(seed)
+        shuffled = [
+            Frame(*([rows[i] for i in rng.permutation(len(rows))] for rows in frame))
+            for frame in (frames[i] for i in rng.permutation(len(frames)))
+        ]
+        for name in RANGES:
+            expected = in_range(frames, protocol, name)
+            np.testing.assert_allclose(in_range(shuffled, protocol, name), expected, rtol=1e-12)
 
 
 # ---- by hand --------------------------------------------------------------------------------
@@ -141,21 +191,6 @@ def ap(ground_truth, detections):
 
 
 class TestByHand:
-    def test_area_under_the_envelope(self):
-        # Hits by falling score: 1 0 1 0 1 of 4 objects. Precision at the hits: 1, 2/3, 3/5. Each
-        # hit is a step of 1/4 of recall; the fourth object is not found:
-        # (1 + 2/3 + 3/5) / 4 = 34/60
-        value = average_precision(np.array([1, 0, 1, 0, 1]), np.array([0, 1, 0, 1, 0]), 4)
-        assert value == pytest.approx(34 / 60, abs=1e-12)
-        # 0 1 1 of 2: 1/2 at the first hit, but 2/3 later, so 2/3 for both
-        value = average_precision(np.array([0, 1, 1]), np.array([1, 0, 0]), 2)
-        assert value == pytest.approx(2 / 3, abs=1e-12)
-
-    def test_weights_need_not_be_whole(self):
-        # The first counts neither way. Then half a false one, then a hit: 1 / 1.5
-        value = average_precision(np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.5, 0.0]), 1)
-        assert value == pytest.approx(2 / 3, abs=1e-12)
-
     def test_nothing(self):
         assert ap([truth(BOX), truth()], [found(), found()]) == 0.0
         assert math.isnan(ap([truth()], [found((BOX, 0.5))]))
@@ -221,19 +256,7 @@ class TestByHand:
         assert ap([truth(BOX)], [round_for_protocol(found((almost, 0.5)))]) == 1.0
 
 
-# ---- rounding and limits --------------------------------------------------------------------
-
-
-def test_rounding_equals_printing():
-    rng = np.random.default_rng(0)
-    boxes = np.concatenate([rng.uniform(-5, 2000, (5000, 4)), rng.integers(0, 8000, (99, 4)) / 8])
-    scores = np.concatenate([rng.random(5000), rng.integers(0, 2**15, 99) / 2**15])
-    boxes, scores = boxes.astype(np.float32), scores.astype(np.float32)
-    labels = np.arange(len(boxes))
-    new_boxes, new_scores, new_labels = round_for_protocol((boxes, scores, labels), "fgfa")
-    assert new_scores.tolist() == [float(f"{score:.4f}") for score in scores.tolist()]
-    assert new_boxes.ravel().tolist() == [float(f"{x:.2f}") for x in boxes.ravel().tolist()]
-    assert new_labels is labels
+# ---- limits -----------------------------------------------------------------------------------
 
 
 class TestLimits:
@@ -318,13 +341,12 @@ class TestMistakes:
             average_precision_per_class([], [], 1, protocol="voc")
         with pytest.raises(ValueError, match="fgfa, mega, coco, got 'voc'"):
             round_for_protocol(found(), "voc")
-        for planned in ("mega", "coco"):
-            with pytest.raises(NotImplementedError, match=planned):
-                average_precision_per_class([], [], 1, protocol=planned)
 
-    @pytest.mark.parametrize(
-        "which", [{"motion": []}, {"motion_range": (0, 0.7)}, {"area_range": (0, 2500)}]
-    )
-    def test_motion_and_area(self, which):
-        with pytest.raises(NotImplementedError, match="motion or by area"):
-            average_precision_per_class([], [], 1, **which)
+    def test_motion(self):
+        sets = [truth(BOX), truth(BOX, FAR)], [found(), found()]
+        with pytest.raises(ValueError, match=r"motion range \(0, 0.7\), got none"):
+            average_precision_per_class(*sets, 1, motion_range=(0, 0.7))
+        with pytest.raises(ValueError, match="motion values of 2 frames, got 1"):
+            average_precision_per_class(*sets, 1, motion=[np.ones(3)])
+        with pytest.raises(ValueError, match=r"motion, frame 1: .*each of 2 objects, got \(1,\)"):
+            average_precision_per_class(*sets, 1, motion=[np.ones(1), np.ones(1)])

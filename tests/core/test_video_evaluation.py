@@ -1,6 +1,5 @@
-"""Whole videos go through a run in order, and mAP is counted on exactly their frames."""
+"""Whole videos go through a run in order, and exactly their frames have detections."""
 
-import math
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from d2_plugtrack.core.rescoring import Rescoring, rescore_video
 from d2_plugtrack.core.spool import Spooling
 from d2_plugtrack.core.tfd import FrameResult, VideoPipeline
 from d2_plugtrack.core.vid_metrics import limit_detections
-from d2_plugtrack.core.video_evaluation import DetectionLimits, VideoRun, mean_average_precision
+from d2_plugtrack.core.video_evaluation import DetectionLimits, VideoRun
 from tests.core.video_results import random_video
 
 SEQ_NMS = Rescoring(enabled=True, track_links=False, link_iou=0.5, nms_iou=0.45, min_score=0.01)
@@ -176,71 +175,3 @@ def test_a_run_from_a_detector_to_its_detections(toy_detector):
         np.testing.assert_array_equal(boxes, [[8, 8, 40, 40]])
         np.testing.assert_allclose(scores, [0.7])
         assert labels.tolist() == [1]
-
-
-# ---- mAP ------------------------------------------------------------------------------------
-
-
-def record(video, frame, objects):
-    annotations = [{"bbox": box, "category_id": label} for label, box in objects]
-    return {"video_id": video, "frame_index": frame, "annotations": annotations}
-
-
-def found(*rows):
-    boxes, scores, labels = zip(*rows, strict=True) if rows else ((), (), ())
-    return np.array(boxes).reshape(-1, 4), np.array(scores), np.array(labels, dtype=np.int64)
-
-
-BIG, FAR = [0.0, 0, 99, 99], [200.0, 200, 299, 299]
-NAMES = ["ant", "bee", "cow"]
-
-
-def test_map_by_hand():
-    records = [record("m", 0, [(0, BIG), (1, FAR)]), record("m", 1, [(0, BIG)])]
-    detections = {
-        # ants: right, wrong, right by falling score; two objects. Precisions 1 and 2/3 at the
-        # recalls 1/2 and 1: AP 1/2 + 1/2 * 2/3 = 5/6. The bee is found: 1. No cows are there.
-        ("m", 0): found((BIG, 0.9, 0), (FAR, 0.8, 0), (FAR, 0.3, 1)),
-        ("m", 1): found((BIG, 0.7, 0), (FAR, 0.9, 2)),
-        # of videos that are not asked for
-        ("a", 0): found((FAR, 1.0, 0)),
-        ("z", 0): found((FAR, 1.0, 0)),
-    }
-    result = mean_average_precision(records, detections, NAMES, "fgfa")
-    assert result["AP"]["ant"] == pytest.approx(100 * 5 / 6)
-    assert result["AP"]["bee"] == pytest.approx(100)
-    assert math.isnan(result["AP"]["cow"]) and list(result["AP"]) == NAMES
-    assert result["mAP"] == pytest.approx(100 * (5 / 6 + 1) / 2)
-
-
-def test_detections_are_rounded_as_the_protocol_does():
-    # equal to four decimals, the first one counts first: it is false, so AP is 1/2
-    records = [record("a", 0, [(0, BIG)])]
-    detections = {("a", 0): found((FAR, 0.50001, 0), (BIG, 0.50002, 0))}
-    result = mean_average_precision(records, detections, NAMES, "fgfa")
-    assert result["mAP"] == pytest.approx(50)
-
-
-def test_frames_without_objects_count():
-    records = [record("a", 0, []), record("a", 1, [(2, BIG)])]
-    detections = {("a", 0): found((BIG, 0.9, 2)), ("a", 1): found((BIG, 0.8, 2))}
-    assert mean_average_precision(records, detections, NAMES, "fgfa")["mAP"] == pytest.approx(50)
-
-
-def test_crowds_are_no_objects():
-    one = record("a", 0, [(0, BIG), (0, FAR)])
-    one["annotations"][1]["iscrowd"] = 1
-    detections = {("a", 0): found((BIG, 0.9, 0))}
-    assert mean_average_precision([one], detections, NAMES, "fgfa")["mAP"] == pytest.approx(100)
-
-
-def test_nothing_to_find_has_no_mean():
-    result = mean_average_precision([record("a", 0, [])], {("a", 0): found()}, NAMES, "fgfa")
-    assert math.isnan(result["mAP"]) and all(math.isnan(ap) for ap in result["AP"].values())
-
-
-def test_missing_frames_are_named():
-    records = [record("a", frame, []) for frame in range(4)]
-    detections = {("a", 0): found(), ("a", 3): found()}
-    with pytest.raises(ValueError, match=r"no detections of 2 frames, the first is \('a', 1\)"):
-        mean_average_precision(records, detections, NAMES, "fgfa")

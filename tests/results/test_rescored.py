@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from d2_plugtrack.core import video_rescorer
+from d2_plugtrack.core.average_precisions import mean_average_precision
 from d2_plugtrack.core.rescoring import Rescoring
 from d2_plugtrack.core.spool import Spooling
-from d2_plugtrack.core.video_evaluation import DetectionLimits, VideoRun, mean_average_precision
+from d2_plugtrack.core.video_evaluation import DetectionLimits, VideoRun
 from d2_plugtrack.errors import UserError
 from d2_plugtrack.results import run_folder
 from d2_plugtrack.results.rescored import rescore_run
