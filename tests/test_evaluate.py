@@ -1,5 +1,7 @@
 """tools/evaluate.py: figures of runs and files are those of what was saved, bit for bit."""
 
+import contextlib
+import io
 import json
 import os
 import runpy
@@ -12,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from fvcore.common.config import CfgNode
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from d2_plugtrack.build import build_rescoring
 from d2_plugtrack.config import add_torchvision_config
@@ -336,6 +340,22 @@ def test_written_detections_give_the_figures_of_their_run(evaluate, records, tmp
         plain = json.loads(path.read_text())["annotations"]
         path.write_text(json.dumps(plain))
         assert evaluate(*given, DATASET, *ALL)["results"] == expected
+
+
+def test_other_tools_read_what_is_written(evaluate, run, data_root, tmp_path):
+    """pycocotools, with the ground truth that tools/convert.py wrote: the ids are the same."""
+    path = tmp_path / "found.json"
+    found = evaluate("--run", run.folder, "--protocol", "coco", "--write-detections", path)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(data_root / "converted.json"))
+        detections = truth.loadRes(json.loads(path.read_text())["annotations"])
+        evaluation = COCOeval(truth, detections, "bbox")
+        evaluation.params.maxDets = [1, 100, 300]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"][0, :, :, 0, -1].mean(axis=0)  # IoU 0.5, all areas
+    expected = dict(zip(NAMES, [None if p < 0 else 100 * p for p in precision], strict=True))
+    assert found["results"]["coco"]["AP"] == pytest.approx(expected)
 
 
 def test_a_score_floor_of_nothing_keeps_what_is_written(evaluate, run, tmp_path):
