@@ -112,8 +112,8 @@ def slow(*values):
 def test_a_killed_process_ends_the_others_and_is_named(start, work, rank):
     status, said = start(work, "kill", rank).end()
     assert status == 137
-    last = said.splitlines()[-1]
-    assert last == f"error: process {rank} of 2 was ended by SIGKILL; the others were ended too"
+    last = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert last == [f"error: process {rank} of 2 was ended by SIGKILL; the others were ended too"]
     assert "Traceback" not in said
 
 
@@ -124,9 +124,7 @@ def test_an_error_of_one_process_ends_the_others_and_is_said(start, work, rank):
     status, said = start(work, "fail", rank).end()
     assert status == 1
     assert f"Process {rank} terminated with the following error" in said
-    assert (
-        said.splitlines()[-1 if said.endswith("\n") else 0] and "of the process that failed" in said
-    )
+    assert said.count("RuntimeError: of the process that failed") == 1
     assert "Connection closed" not in said
 
 
