@@ -103,20 +103,20 @@ def test_any_number_of_processes_leave_the_same_bytes(
     assert files_of(tmp_path) == of_one_process
 
 
-def die_at(frames: int):
-    """Have this process killed when it has written so many frames."""
+def die_in(owner, name: str, calls: int):
+    """Have this process killed when a function has been called so many times, and is again."""
 
     def before():
-        append = VideoWriter.append
+        function = getattr(owner, name)
 
-        def append_or_die(writer, result, frame_index):
-            nonlocal frames
-            frames -= 1
-            if frames < 0:
+        def function_or_death(*args, **kwargs):
+            nonlocal calls
+            calls -= 1
+            if calls < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-            append(writer, result, frame_index)
+            return function(*args, **kwargs)
 
-        VideoWriter.append = append_or_die
+        setattr(owner, name, function_or_death)
 
     return before
 
@@ -133,7 +133,7 @@ KILLS = [(0, 0), (6, 1), (7, 2), (16, 3)]
     ],
 )
 def test_a_killed_evaluation_goes_on(evaluate, of_one_process, tmp_path, frames, kept, processes):
-    assert evaluate(tmp_path, 1, die_at(frames)) == [-signal.SIGKILL]
+    assert evaluate(tmp_path, 1, die_in(VideoWriter, "append", frames)) == [-signal.SIGKILL]
     folder = tmp_path / "inference" / NAME
     assert len(RunFolder(folder).finished()) == kept
     assert len(list(folder.glob(".*.part"))) == 1 and not (folder / "results.json").exists()
@@ -141,3 +141,26 @@ def test_a_killed_evaluation_goes_on(evaluate, of_one_process, tmp_path, frames,
     assert evaluate(tmp_path, processes) == [0] * processes
     assert files_of(tmp_path) == of_one_process
     assert {p: p.stat().st_mtime_ns for p in untouched} == untouched
+
+
+# what puts files in their places, makes sure of them, and removes those of another run
+STEPS = [(os, "replace"), (os, "fsync"), (Path, "unlink")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("owner", "name"), STEPS, ids=[name for _, name in STEPS])
+def test_an_evaluation_killed_at_any_step_goes_on(evaluate, of_one_process, tmp_path, owner, name):
+    deaths = 0
+    for calls in range(100):
+        folder = tmp_path / str(calls)
+        assert evaluate(folder, 1) == [0]
+        run = folder / "inference" / NAME / "run.json"
+        run.write_text(run.read_text().replace('"weights": "', '"weights": "other '))
+        codes = evaluate(folder, 1, die_in(owner, name, calls))
+        if codes == [0]:
+            break
+        assert codes == [-signal.SIGKILL]
+        deaths += 1
+        assert evaluate(folder, 1) == [0]
+        assert files_of(folder) == of_one_process
+    assert deaths >= 4
