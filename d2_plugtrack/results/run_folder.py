@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from ..core.tfd import FrameResult
 from ..errors import UserError
 from ..outputs import os_errors_name, write_json
-from .video_file import VideoWriter, read_video
+from .video_file import VideoWriter, read_run, read_video
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,8 @@ class RunFolder:
         self.folder = Path(folder)
         self.description = _read_description(self.folder / RUN_FILE)
         self._numbers = {video: n for n, video in enumerate(self.description.frames)}
+        parts = sorted(self.description.fingerprint.items())
+        self._stamp = hashlib.sha256(json.dumps(parts).encode()).hexdigest()  # in every file
 
     @property
     def dataset(self) -> str:
@@ -97,16 +99,19 @@ class RunFolder:
 
     def writer(self, video_id: VideoId) -> VideoWriter:
         """To write a video's file with."""
-        return VideoWriter(self.path(video_id))
+        return VideoWriter(self.path(video_id), self._stamp)
 
     def read(self, video_id: VideoId) -> Iterator[tuple[int, FrameResult]]:
         """Every frame's number and result, in order, as ``read_video`` gives them.
 
         Raises:
-            UserError: naming the file that is not there or damaged, and the frame that is missing,
-                comes twice or is none of the video's. It shows when the iteration gets there.
+            UserError: naming the file that is not there, damaged, or written by another run at the
+                same time, and the frame that is missing, comes twice or is none of the video's. It
+                shows when the iteration gets there.
         """
         path, expected = self.path(video_id), iter(self.frames[video_id])
+        if read_run(path) != self._stamp:
+            raise UserError(f"{path}: expected results of this folder's run, found another's")
         for frame_index, result in read_video(path):
             wanted = next(expected, None)
             if frame_index != wanted:

@@ -17,7 +17,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -37,7 +37,7 @@ _COMPRESSION = 1
 _FIELDS = ("boxes", "scores", "track_scores", "source", "mapped_boxes")
 _DAMAGE = (  # what zipfile, zlib and numpy raise on bytes that are not what was written
     *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OverflowError),
-    *(ValueError, KeyError, IndexError, TypeError, MemoryError),
+    *(ValueError, KeyError, IndexError, TypeError),
 )
 
 
@@ -49,12 +49,13 @@ class VideoWriter:
 
     Args:
         path: of the file; one that is there is replaced at the end.
+        run: of which run the results are; :func:`read_run` gives it back.
 
     Raises:
         UserError: the file cannot be written; it is named.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, run: str = ""):
         self.path = Path(path)
         self._waiting: list[FrameResult] = []
         self._indices: list[int] = []  # of those that wait
@@ -66,6 +67,7 @@ class VideoWriter:
             temporary = opening.enter_context(atomic_output(self.path))
             self._file = opening.enter_context(temporary.open("xb"))
             self._zip = opening.enter_context(zipfile.ZipFile(self._file, "w"))
+            self._write("run", np.array(run))
             self._open = opening.pop_all()
 
     def __enter__(self) -> Self:
@@ -161,10 +163,22 @@ def read_video(path: str | Path) -> Iterator[tuple[int, FrameResult]]:
         UserError: the file is not there, cannot be read, is damaged, or has a frame twice; it is
             named. Damage shows when the iteration gets to it.
     """
-    path = Path(path)
+    with _opened(Path(path)) as archive:
+        yield from _read_frames(Path(path), archive)
+
+
+def read_run(path: str | Path) -> str:
+    """Of which run the results of a file are; raises as :func:`read_video` does."""
+    with _opened(Path(path)) as archive:
+        return str(_read(archive, "run"))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """A file's archive; what is wrong with it is the user's to mend, and names it."""
     try:
         with zipfile.ZipFile(path) as archive:
-            yield from _read_frames(path, archive)
+            yield archive
     except UserError:
         raise
     except OSError as error:

@@ -134,6 +134,18 @@ def test_missing_and_strange_frames_are_named(tmp_path, written, said):
         list(run.read("a/b"))
 
 
+def test_results_of_another_run_are_not_read(tmp_path, caplog):
+    """Two runs that write to one folder at the same time, the first without knowing it."""
+    first = save_run(tmp_path, VIDEOS)
+    other = describe(VIDEOS, fingerprint={"weights": "other", "settings": "s"})
+    second, _ = begin_run(tmp_path, other)
+    write_video(first.writer(7), VIDEOS[7], range(70))
+    with pytest.raises(UserError, match="00002_7.npz: expected results of this folder's run"):
+        list(second.read(7))
+    assert begin_run(tmp_path, other)[1] == []
+    assert "found another's; the video is done again" in caplog.text
+
+
 # ---- going on -----------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ import torch
 from d2_plugtrack.core.tfd import FrameResult
 from d2_plugtrack.errors import UserError
 from d2_plugtrack.results import video_file
-from d2_plugtrack.results.video_file import VideoWriter, read_video
+from d2_plugtrack.results.video_file import VideoWriter, read_run, read_video
 from tests.core.video_results import frame_result
 from tests.results.saved_runs import bits_of, tracked_video, write_video
 
@@ -69,6 +69,15 @@ def test_the_same_results_are_the_same_bytes(tmp_path):
     other = tracked_video(1, SOME)
     other[-1] = other[-1]._replace(image_size=(100, 201))
     assert save(second, other).read_bytes() != first.read_bytes()
+
+
+def test_a_file_says_of_which_run_it_is(tmp_path):
+    for run in ("", "abc", "ü" * 100):
+        write_video(VideoWriter(tmp_path / "a.npz", run), tracked_video(0, 1), [0])
+        assert read_run(tmp_path / "a.npz") == run
+    (tmp_path / "a.npz").write_text("hello")
+    with pytest.raises(UserError, match="a.npz: expected results of a video, found damage"):
+        read_run(tmp_path / "a.npz")
 
 
 def test_numpy_opens_it(tmp_path):
