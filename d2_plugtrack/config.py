@@ -139,8 +139,12 @@ def add_plugtrack_config(cfg: "CfgNode") -> None:
 
     # ---- Evaluation ------------------------------------------------------------------------
     cfg.TEST.VID = node()
-    # How mAP is counted.
+    # How mAP is counted: "fgfa" (the papers of Table 1), "mega" or "coco" (AP50 of COCO); what
+    # sets them apart is in core/protocols.py.
     cfg.TEST.VID.PROTOCOL = "fgfa"
+    # The published motion values of ImageNet VID's validation set, a MATLAB file, for slow, medium
+    # and fast objects. "": computed from track ids, for any dataset.
+    cfg.TEST.VID.MOTION_FILE = ""
     # Detections that count, after re-scoring: score at least this, the best so many of a frame.
     cfg.TEST.VID.SCORE_FLOOR = 1e-3
     cfg.TEST.VID.DETECTIONS_PER_FRAME = 300

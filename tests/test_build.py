@@ -94,6 +94,7 @@ def test_defaults_are_the_numbers_of_the_method(cfg):
     }
     assert flat(cfg.TEST.VID) == {
         "PROTOCOL": "fgfa",
+        "MOTION_FILE": "",
         "SCORE_FLOOR": 1e-3,
         "DETECTIONS_PER_FRAME": 300,
     }

@@ -25,6 +25,7 @@ from d2_plugtrack.ablation import (
 )
 from d2_plugtrack.core.average_precisions import mean_average_precision
 from d2_plugtrack.data.catalog import find_videos
+from d2_plugtrack.data.imagenet.motion_file import read_motion
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.host import open_host
 from d2_plugtrack.outputs import ensure_writable, os_errors_name, write_json, write_text
@@ -45,6 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     opts = [*speed_opts(args), *args.opts]
     host = open_host(args.config_file, opts, tracker_required=tracks)
     records = host.load_videos(args.dataset)
+    motion = read_motion(host.cfg.TEST.VID.MOTION_FILE, records)
     runs = build_ablation_runs(host.cfg, host.tracker, rows)
     detected = host.detect(records, args.batch_size)
     for record, frame in tqdm(detected, args.dataset, len(records), unit="frame", disable=None):
@@ -55,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
                 run.collect(result, key, record["last"])
     protocol = host.cfg.TEST.VID.PROTOCOL
     results = {
-        name: mean_average_precision(records, run.detections, dataset.class_names, protocol)
+        name: mean_average_precision(records, run.detections, dataset.class_names, protocol, motion)
         for name, run in runs.items()
     }
     report = "\n\n".join(
@@ -75,13 +77,12 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def as_json(args: argparse.Namespace, cfg, results: Results) -> dict:
-    """Every setting with the paper's figures; ``mAP`` and ``AP`` are null where not run."""
+    """Every setting with the paper's figures; what was measured is null where not run."""
     rows = [
         {
             "name": row.name,
             "paper": {"light": row.paper_light, "heavy": row.paper_heavy},
-            "mAP": None,
-            "AP": None,
+            **dict.fromkeys(("mAP", "AP", "motion", "area")),
             **without_nan(results.get(row.name, {})),
         }
         for row in ABLATION_ROWS

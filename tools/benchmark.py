@@ -15,6 +15,8 @@ memory: a synthetic video of an hour goes through the video path, with cuts and 
 one: growth of the process's memory, and time.
 seq-nms: re-scoring synthetic videos of 200 to 20,000 frames; --plot draws seconds against frames,
 --reference runs the plain implementation too.
+evaluation: mAP of synthetic detections on a set of ImageNet VID validation's size, under each
+protocol and in all ranges: seconds and peak memory.
 inference: the paper's Tables 3, 4 and 5 of any config: time of each component, memory and frames a
 second of video detection beside those of the image detector it is made of. Without MODEL.WEIGHTS
 among the KEY VALUE pairs, weights are random and realistic numbers of boxes are forced.
@@ -80,6 +82,14 @@ def seq_nms(args: argparse.Namespace) -> dict:
     return measure_seq_nms(QUICK if args.quick else FULL, args.reference, args.plot)
 
 
+def evaluation(args: argparse.Namespace) -> dict:
+    """See ``d2_plugtrack.benchmarks.evaluation``."""
+    from d2_plugtrack.benchmarks.evaluation import FULL, QUICK, measure_evaluation
+
+    size = FULL._replace(detections=args.detections).with_frames(args.frames)
+    return measure_evaluation(QUICK if args.quick else size)
+
+
 def inference(args: argparse.Namespace) -> dict:
     """See ``d2_plugtrack.benchmarks.inference``."""
     from d2_plugtrack.benchmarks.inference import QUICK as SMALL
@@ -131,6 +141,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     command.set_defaults(measure=seq_nms)
     command.add_argument("--plot", type=Path, metavar="FILE", help="seconds against frames, as PNG")
     command.add_argument("--reference", action="store_true", help="and the plain implementation")
+
+    command = commands.add_parser("evaluation", help="mAP over a whole data set")
+    command.set_defaults(measure=evaluation)
+    command.add_argument("--frames", type=int, default=176_126, help="of the set")
+    command.add_argument("--detections", type=int, default=300, help="of a frame")
 
     command = commands.add_parser("inference", help="video detection beside image detection")
     command.set_defaults(measure=inference)
