@@ -16,6 +16,7 @@ import torch
 from fvcore.common.config import CfgNode
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from scipy.io import savemat
 
 from d2_plugtrack.build import build_rescoring
 from d2_plugtrack.config import add_torchvision_config
@@ -25,7 +26,9 @@ from d2_plugtrack.core.rescoring import rescore_video
 from d2_plugtrack.core.tfd import FrameResult
 from d2_plugtrack.core.vid_metrics import limit_detections
 from d2_plugtrack.data.catalog import find_videos
+from d2_plugtrack.data.dataset_ids import dataset_ids
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
+from d2_plugtrack.results.coco_detections import read_detections
 from d2_plugtrack.results.figures import figures_of, without_nan
 from d2_plugtrack.results.run_folder import RunDescription, RunFolder, begin_run
 
@@ -176,6 +179,27 @@ def test_figures_of_a_run_are_those_of_what_was_saved(evaluate, records, tmp_pat
 def test_settings_matter(evaluate, records, run):
     found = [evaluate("--run", run.folder, keys=opts)["results"] for opts in SETTINGS[:-1]]
     assert len({json.dumps(each) for each in found}) == len(found)
+
+
+def test_published_motion_values_decide_what_is_fast(evaluate, records, run, tmp_path):
+    rng = np.random.default_rng(0)
+    motion = [rng.random(len(record["annotations"])) for record in records]
+    rows = np.empty((len(records), 1), object)
+    rows[:, 0] = [values[:, None] for values in motion]
+    savemat(tmp_path / "motion.mat", {"motion_iou": rows})
+    keys = ("TEST.VID.MOTION_FILE", tmp_path / "motion.mat")
+    found = evaluate("--run", run.folder, *ALL, keys=keys)["results"]
+    plain = evaluate("--run", run.folder, *ALL)["results"]
+    path = tmp_path / "found.json"
+    evaluate("--run", run.folder, "--write-detections", path)
+    detections = read_detections(path, dataset_ids(DATASET, find_videos(DATASET), records))
+    for protocol, result in found.items():
+        expected = mean_average_precision(records, detections, NAMES, protocol, motion)
+        assert result == without_nan(expected)
+        assert result["motion"] != plain[protocol]["motion"]
+        assert result["area"] == plain[protocol]["area"]
+    message = evaluate("--run", run.folder, keys=(keys[0], path))
+    assert message.startswith(f"error: {path}: expected a MATLAB file")
 
 
 def test_what_the_files_say(evaluate, run, tmp_path, capsys):

@@ -30,6 +30,7 @@ from d2_plugtrack.core.average_precisions import mean_average_precision
 from d2_plugtrack.core.protocols import PROTOCOLS
 from d2_plugtrack.data.catalog import find_videos, mark_last_frames
 from d2_plugtrack.data.dataset_ids import dataset_ids
+from d2_plugtrack.data.imagenet.motion_file import read_motion
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.outputs import ensure_writable, write_json, write_text
 from d2_plugtrack.results.coco_detections import write_detections
@@ -56,6 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         dataset, cfg = args.dataset, config_of_detections(args.detections, args.opts)
     entry = find_videos(dataset)
     records = mark_last_frames(entry.load_records(strict=cfg.DATASETS.STRICT))
+    motion = read_motion(cfg.TEST.VID.MOTION_FILE, records)
     ids, scoring = dataset_ids(dataset, entry, records), build_scoring(cfg)
     if args.run:
         detections = detections_of_run(run, ids, scoring)
@@ -64,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.write_detections:
         write_detections(args.write_detections, ids, detections)
     results = {
-        protocol: mean_average_precision(records, detections, entry.class_names, protocol)
+        protocol: mean_average_precision(records, detections, entry.class_names, protocol, motion)
         for protocol in args.protocol or [scoring.protocol]
     }
     about = {

@@ -1,5 +1,6 @@
 """Whole videos go through a run in order, and exactly their frames have detections."""
 
+import math
 
 import numpy as np
 import pytest
