@@ -24,15 +24,14 @@ from detectron2.engine import default_argument_parser, default_setup, launch
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
-from torch.multiprocessing import ProcessExitedException
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
-from d2_plugtrack.errors import UserError, exit_on_user_error
+from d2_plugtrack.errors import UserError, exit_on_user_error, mistake_of
 from d2_plugtrack.plugin import load_config, load_model
 from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.training import Trainer, check_datasets, check_weights, scale_to_processes
 
 
-@exit_on_user_error  # in a process of its own where there are several GPUs
 def main(args: argparse.Namespace) -> dict | None:
     cfg = load_config(args.config_file, args.opts)
     cfg.freeze()
@@ -69,7 +68,11 @@ def check_processes(cfg: CfgNode, args: argparse.Namespace) -> None:
 
 @exit_on_user_error
 def run(argv: list[str] | None = None) -> None:
-    """The command line."""
+    """The command line.
+
+    Where one of several processes ends before its time, the others are ended too, and what
+    happened to the first is said once.
+    """
     parser = default_argument_parser(__doc__)
     parser.set_defaults(dist_url="auto")  # a free port: detectron2's is the same for every run
     add_speed_arguments(parser)
@@ -91,8 +94,17 @@ def run(argv: list[str] | None = None) -> None:
             dist_url=args.dist_url,
             args=(args,),
         )
-    except ProcessExitedException as error:  # one of several processes has said why
-        sys.exit(error.exit_code)
+    except ProcessRaisedException as error:
+        raise mistake_of(str(error)) or error from None
+    except ProcessExitedException as error:
+        if error.signal_name is None:  # it has said why
+            sys.exit(error.exit_code)
+        print(
+            f"error: process {error.error_index} of {args.num_gpus} was ended by "
+            f"{error.signal_name}; the others were ended too",
+            file=sys.stderr,
+        )
+        sys.exit(128 - error.exit_code)  # as a shell says it
 
 
 if __name__ == "__main__":

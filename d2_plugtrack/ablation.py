@@ -11,9 +11,7 @@ from typing import Any, NamedTuple
 from .build import build_spooling, build_video_run
 from .core.tracker import TrackerHead
 from .core.video_evaluation import VideoRun
-
-NOT_RUN = "not run"
-NO_OBJECTS = "no objects"
+from .results.report import class_table, figure
 
 Results = Mapping[str, Mapping[str, Any]]  # row name: {"mAP": %, "AP": {class name: %}}
 
@@ -108,24 +106,10 @@ def format_table(results: Results) -> str:
         paper = " | ".join("" if p is None else f"{p}" for p in (row.paper_light, row.paper_heavy))
         value = results[row.name]["mAP"] if row.name in results else None
         gain = "" if value is None or math.isnan(value - base) else f"{value - base:+.1f}"
-        lines.append(f"| {row.name} | {paper} | {_cell(value)} | {gain} |")
+        lines.append(f"| {row.name} | {paper} | {figure(value)} | {gain} |")
     return "\n".join(lines)
 
 
 def format_class_table(results: Results, class_names: Sequence[str]) -> str:
     """AP of every class in every setting as Markdown (the settings of the paper's Table 6)."""
-    lines = [
-        f"| class | {' | '.join(row.name for row in ABLATION_ROWS)} |",
-        "|---|" + "---:|" * len(ABLATION_ROWS),
-    ]
-    for name in class_names:
-        found = [results[r.name]["AP"][name] if r.name in results else None for r in ABLATION_ROWS]
-        lines.append(f"| {name} | {' | '.join(map(_cell, found))} |")
-    return "\n".join(lines)
-
-
-def _cell(value: float | None) -> str:
-    """A figure, None for what was not measured, NaN for a class without ground truth."""
-    if value is None:
-        return NOT_RUN
-    return NO_OBJECTS if math.isnan(value) else f"{value:.1f}"
+    return class_table(results, [row.name for row in ABLATION_ROWS], class_names)

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from .core.precision import Precision, Speed
+from .core.protocols import PROTOCOLS
 from .core.rescoring import Rescoring
 from .core.sampling import Reading
 from .core.spool import Spooling
 from .core.tfd import VideoPipeline
 from .core.tracker import TrackerHead
-from .core.vid_metrics import PROTOCOLS
-from .core.video_evaluation import DetectionLimits, VideoRun
+from .core.video_evaluation import DetectionLimits, Scoring, VideoRun
 from .errors import UserError
 
 Norm = Callable[[int], nn.Module]
@@ -157,12 +157,38 @@ def build_spooling(cfg) -> Spooling:
     return Spooling(int(memory * 1e6), cfg.OUTPUT_DIR)
 
 
-def build_video_run(cfg, tracker: TrackerHead | None) -> VideoRun:
-    """Pipeline, re-scoring and the limits of ``TEST.VID`` together."""
+def build_scoring(cfg) -> Scoring:
+    """What ``TEST.SEQ_NMS`` and ``TEST.VID`` say.
+
+    Raises:
+        UserError: a protocol that there is not.
+    """
     if cfg.TEST.VID.PROTOCOL not in PROTOCOLS:
         raise UserError(
             f"TEST.VID.PROTOCOL {cfg.TEST.VID.PROTOCOL}: expected one of {', '.join(PROTOCOLS)}"
         )
     limits = DetectionLimits(cfg.TEST.VID.SCORE_FLOOR, cfg.TEST.VID.DETECTIONS_PER_FRAME)
+    return Scoring(build_rescoring(cfg), limits, build_spooling(cfg), cfg.TEST.VID.PROTOCOL)
+
+
+def build_video_run(cfg, tracker: TrackerHead | None) -> VideoRun:
+    """Pipeline, re-scoring and limits of a setting that runs beside others, in memory."""
+    scoring = build_scoring(cfg)
     pipeline = build_pipeline(cfg, tracker)
-    return VideoRun(pipeline, build_rescoring(cfg), limits, build_spooling(cfg))
+    return VideoRun(pipeline, scoring.rescoring, scoring.limits, scoring.spooling)
+
+
+# What a frame's boxes do not depend on, of the sections they do depend on.
+_NOT_OF_BOXES = {
+    "MODEL": ("WEIGHTS",),  # a path; the weights themselves are looked at
+    "TEST": ("SEQ_NMS", "VID", "EVAL_PERIOD", "EXPECTED_RESULTS"),
+}
+
+
+def box_settings(cfg) -> str:
+    """The keys that decide which boxes are found, as text: re-scoring's and paths are not in it."""
+    sections = {name: cfg[name].clone() for name in ("MODEL", "INPUT", "TEST")}
+    for name, keys in _NOT_OF_BOXES.items():
+        for key in keys:
+            sections[name].pop(key, None)
+    return type(cfg)(sections).dump()

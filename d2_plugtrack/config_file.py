@@ -5,6 +5,8 @@ For any yacs node: detectron2's, or that of a host without it (``config.py``).
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
+from operator import getitem
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,6 +37,33 @@ def merge_config(cfg: "CfgNode", config_file: str, opts: Sequence[str] = ()) -> 
         device = torch.device(cfg.MODEL.DEVICE)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"MODEL.DEVICE {cfg.MODEL.DEVICE}: there is no CUDA here; cpu would do")
+
+
+def merge_opts(cfg: "CfgNode", opts: Sequence[str]) -> None:
+    """Merge ``KEY VALUE`` pairs into ``cfg``, and nothing else; errors as of a config file."""
+    with _mistakes_in(" ".join(opts)):
+        cfg.merge_from_list(list(opts))
+
+
+def merge_text(cfg: "CfgNode", text: str, source: str, keys: Sequence[str]) -> None:
+    """Merge of a whole config, as ``cfg.dump()`` gave it, some keys with all that is below them.
+
+    Args:
+        source: what errors name.
+
+    Raises:
+        UserError: text that is no config, lacks a key, or has one that does not exist here.
+    """
+    with _mistakes_in(source):
+        whole = yaml.safe_load(text)
+        for key in keys:
+            *nodes, name = key.split(".")
+            try:
+                value = reduce(getitem, [*nodes, name], whole)
+            except KeyError:
+                raise KeyError(f"expected the key {key}, found none") from None
+            part = reduce(lambda inner, node: {node: inner}, reversed(nodes), {name: value})
+            cfg.merge_from_other_cfg(type(cfg)(part))
 
 
 def read_host(config_file: str) -> str:

@@ -33,6 +33,12 @@ def exit_on_user_error(main: Callable[..., object]) -> Callable[..., object]:
     return guarded
 
 
+def mistake_of(trace: str) -> UserError | None:
+    """The :class:`UserError` that a traceback of another process ends with, if it does."""
+    name, _, message = trace.strip().rpartition("\n")[2].partition(": ")
+    return UserError(message) if name.rpartition(".")[2] == UserError.__name__ else None
+
+
 def _stop(error: Exception) -> NoReturn:
     # one that a data loader's worker raised arrives with the worker's traceback before it
     message = str(error).rpartition(f"{UserError.__name__}: ")[2].strip()

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model
 from detectron2.evaluation import inference_context, inference_on_dataset, print_csv_format
 from detectron2.solver import build_optimizer as build_sgd
@@ -22,17 +23,19 @@ from detectron2.solver.build import get_default_optimizer_params, maybe_add_grad
 from detectron2.utils import comm
 from torch import nn
 
-from .build import build_video_run
+from .build import build_pipeline, build_scoring
 from .core.detector import detect_frames
 from .data.loaders import (
     build_image_train_loader,
     build_pair_train_loader,
     build_vid_test_loader,
+    build_video_loader,
     check_registered,
     is_video_dataset,
+    load_test_videos,
 )
 from .errors import UserError
-from .evaluation import VIDEvaluator
+from .evaluation import VIDEvaluator, open_run
 from .modeling.checkpoint import (
     StrictCheckpointer,
     load_starting_weights,
@@ -141,10 +144,13 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def _test_on(cls, cfg: CfgNode, model: nn.Module, name: str) -> dict:
-        loader = cls.build_test_loader(cfg, name)
         detector = getattr(model, "module", model)
-        run = build_video_run(cfg, detector.tracker)
-        evaluator = VIDEvaluator(name, run, cfg.TEST.VID.PROTOCOL)
+        scoring, pipeline = build_scoring(cfg), build_pipeline(cfg, detector.tracker)
+        records = load_test_videos(cfg, name)
+        run, finished = open_run(cfg, detector, name, records)
+        loader = build_video_loader(cfg, records, finished=finished)
+        class_names = MetadataCatalog.get(name).thing_classes
+        evaluator = VIDEvaluator(run, records, class_names, pipeline, scoring)
 
         def detect(inputs: list[dict]) -> list[dict]:  # without the stock detections, for speed
             return [{"frame": f} for f in detect_frames(detector, detector.tracker, inputs)]

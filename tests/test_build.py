@@ -8,9 +8,11 @@ import torch
 from yacs.config import CfgNode
 
 from d2_plugtrack.build import (
+    box_settings,
     build_pipeline,
     build_region_sampling,
     build_rescoring,
+    build_scoring,
     build_speed,
     build_spooling,
     build_tracker,
@@ -224,6 +226,41 @@ def test_a_run_is_all_of_it(cfg, tracker):
     assert run.rescorer.rescoring == build_rescoring(cfg)
     assert run.rescorer.spooling == build_spooling(cfg)
     assert (run.limits.score_floor, run.limits.per_frame) == (0.2, 17)
+
+
+def test_every_key_of_scoring_arrives(cfg):
+    cfg.TEST.VID.SCORE_FLOOR, cfg.TEST.VID.DETECTIONS_PER_FRAME = 0.2, 17
+    scoring = build_scoring(cfg)
+    assert scoring.rescoring == build_rescoring(cfg)
+    assert scoring.limits == (0.2, 17)
+    assert scoring.spooling == build_spooling(cfg)
+    assert scoring.protocol == "fgfa"
+
+
+def changed(cfg, key: str, value) -> CfgNode:
+    """Another config that differs in one key."""
+    other = cfg.clone()
+    *sections, name = key.split(".")
+    node = other
+    for section in sections:
+        node = node[section]
+    node[name] = value
+    return other
+
+
+def test_settings_of_boxes_have_the_keys_that_decide_boxes(cfg):
+    for key in ("TEST.TFD.MERGE_THRESH", "TEST.PER_FRAME.NMS_THRESH", "MODEL.PLUGTRACK.CONV_DIM"):
+        assert box_settings(changed(cfg, key, 31)) != box_settings(cfg)
+    assert box_settings(changed(cfg, "TEST.SPEED.PRECISION", "bf16")) != box_settings(cfg)
+
+
+def test_settings_of_boxes_have_no_others(cfg):
+    before = str(cfg)
+    for key in ("TEST.SEQ_NMS.NMS_IOU", "TEST.VID.SCORE_FLOOR", "SOLVER.ACCUMULATE"):
+        assert box_settings(changed(cfg, key, 31)) == box_settings(cfg)
+    cfg.freeze()
+    box_settings(cfg)
+    assert str(cfg) == before
 
 
 def test_a_tracker_on_maps_of_any_framework(cfg):

@@ -1,9 +1,11 @@
 """A user's mistake is one line and exit code 2; a bug stays a bug."""
 
+import traceback
+
 import pytest
 import torch
 
-from d2_plugtrack.errors import UserError, exit_on_user_error
+from d2_plugtrack.errors import UserError, exit_on_user_error, mistake_of
 
 
 def test_a_users_mistake_is_one_line_and_exit_code_2(capsys):
@@ -71,3 +73,19 @@ def test_an_error_of_a_loaders_worker_is_one_line_too(capsys):
     with pytest.raises(SystemExit):
         main()
     assert capsys.readouterr().err == "error: a.jpg: expected a whole image, found half of one\n"
+
+
+def trace_of(error: Exception) -> str:
+    """As a process that ends by an error hands it to the one that started it."""
+    try:
+        raise error
+    except Exception:
+        return "\n\n-- Process 1 terminated with the following error:\n" + traceback.format_exc()
+
+
+def test_the_mistake_at_the_end_of_another_processs_traceback():
+    found = mistake_of(trace_of(UserError("a.yaml: no: such key")))
+    assert type(found) is UserError and str(found) == "a.yaml: no: such key"
+    for error in (ValueError("UserError: said"), RuntimeError("d2_plugtrack.errors.UserError")):
+        assert mistake_of(trace_of(error)) is None
+    assert mistake_of("") is None

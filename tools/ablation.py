@@ -12,8 +12,6 @@ Prints its Table 2 beside ours and ours per class, with two controls, for any co
 """
 
 import argparse
-import math
-from collections.abc import Mapping
 from pathlib import Path
 
 from tqdm import tqdm
@@ -31,6 +29,7 @@ from d2_plugtrack.data.imagenet.motion_file import read_motion
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.host import open_host
 from d2_plugtrack.outputs import ensure_writable, os_errors_name, write_json, write_text
+from d2_plugtrack.results.figures import without_nan
 from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 
 
@@ -52,9 +51,10 @@ def main(argv: list[str] | None = None) -> None:
     detected = host.detect(records, args.batch_size)
     for record, frame in tqdm(detected, args.dataset, len(records), unit="frame", disable=None):
         key = record["video_id"], record["frame_index"]
-        with os_errors_name(host.cfg.OUTPUT_DIR):
-            for run in runs.values():
-                run.process(frame, key, record["last"])
+        for run in runs.values():
+            result = run.detect(frame, key)
+            with os_errors_name(host.cfg.OUTPUT_DIR):
+                run.collect(result, key, record["last"])
     protocol = host.cfg.TEST.VID.PROTOCOL
     results = {
         name: mean_average_precision(records, run.detections, dataset.class_names, protocol, motion)
@@ -94,13 +94,6 @@ def as_json(args: argparse.Namespace, cfg, results: Results) -> dict:
         "weights": cfg.MODEL.WEIGHTS,
         "rows": rows,
     }
-
-
-def without_nan(value):
-    """JSON knows no NaN, the AP of a class without ground truth: null instead."""
-    if isinstance(value, Mapping):
-        return {key: without_nan(inner) for key, inner in value.items()}
-    return None if math.isnan(value) else value
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -30,19 +30,19 @@ def to_host(results: Sequence[FrameResult]) -> list[HostFrame]:
     return [
         HostFrame(*fields)
         for fields in zip(
-            *map(_to_numpy, columns), _masks_to_numpy([r.masks for r in results]), strict=True
+            *map(split_on_host, columns), _masks_to_numpy([r.masks for r in results]), strict=True
         )
     ]
 
 
 def _masks_to_numpy(masks: list[Tensor | None]) -> list[np.ndarray | None]:
     """The same for masks, of which every frame may have its own size, or none."""
-    flat = iter(_to_numpy([m.float().flatten() for m in masks if m is not None]))
+    flat = iter(split_on_host([m.float().flatten() for m in masks if m is not None]))
     return [None if m is None else next(flat).reshape(m.shape) for m in masks]
 
 
-def _to_numpy(per_frame: list[Tensor]) -> list[np.ndarray]:
-    """Tensors (N, ..), alike but for N, as parts of one array."""
+def split_on_host(per_frame: Sequence[Tensor]) -> list[np.ndarray]:
+    """Tensors (N, ..) of any device, alike but for N, as parts of one array."""
     if not per_frame:
         return []
     together = torch.cat(per_frame).detach()

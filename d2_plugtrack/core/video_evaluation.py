@@ -6,7 +6,7 @@ has detected frames (``detector.py``) can run a setting. How mAP is counted on i
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple
 
 from .average_precisions import FrameKey
@@ -15,7 +15,7 @@ from .open_part import RescoredFrame
 from .protocols import Detections
 from .rescoring import Rescoring
 from .spool import Spooling
-from .tfd import VideoPipeline
+from .tfd import FrameResult, VideoPipeline
 from .vid_metrics import limit_detections
 from .video_rescorer import VideoRescorer
 
@@ -25,6 +25,56 @@ class DetectionLimits(NamedTuple):
 
     score_floor: float
     per_frame: int
+
+
+def detections_of(frames: Iterable[RescoredFrame], limits: DetectionLimits) -> Iterator[Detections]:
+    """What counts of each frame, by falling score."""
+    for frame in frames:
+        yield limit_detections(
+            frame.boxes, frame.scores, floor=limits.score_floor, limit=limits.per_frame
+        )
+
+
+class Scoring(NamedTuple):
+    """How the boxes of videos become figures."""
+
+    rescoring: Rescoring
+    limits: DetectionLimits
+    spooling: Spooling | None  # of re-scoring
+    protocol: str  # of ``vid_metrics``
+
+
+class FrameOrder:
+    """Refuses frames out of order: whole videos one after another, every frame once."""
+
+    def __init__(self):
+        self._finished: set[Hashable] = set()
+        self.start_video()
+
+    def start_video(self) -> None:
+        """Forget the frames of the video that is not finished."""
+        self._video: Hashable = None
+        self._frames: set[int] = set()
+
+    def check(self, key: FrameKey) -> None:
+        """Whether this frame may come next.
+
+        Raises:
+            ValueError: it is of another video than the unfinished one, or was seen before.
+        """
+        video, frame = key
+        if self._frames and video != self._video:
+            raise ValueError(f"frame {key}: expected the rest of video {self._video!r}")
+        if video in self._finished or frame in self._frames:
+            raise ValueError(f"frame {key}: seen before")
+
+    def add(self, key: FrameKey, last: bool) -> None:
+        """It came; the ``last`` one finishes its video."""
+        self._video = key[0]
+        self._frames.add(key[1])
+        if last:
+            self._finished.add(key[0])
+            self.start_video()
 
 
 class VideoRun:
@@ -53,28 +103,34 @@ class VideoRun:
     def reset(self) -> None:
         """Forget everything."""
         self.detections: dict[FrameKey, Detections] = {}
+        self._order = FrameOrder()
         self._start_video()
 
     def _start_video(self) -> None:
         self.pipeline.reset()
         self.rescorer.reset()
-        self._keys: set[FrameKey] = set()  # of the video that is not finished
-        self._waiting: deque[FrameKey] = deque()  # those of them without detections
+        self._order.start_video()
+        self._waiting: deque[FrameKey] = deque()  # frames without detections
 
     def process(self, frame: DetectedFrame, key: FrameKey, last: bool) -> None:
-        """Take the next frame of a video; the ``last`` one finishes it.
+        """:meth:`detect` and :meth:`collect` the next frame of a video."""
+        self.collect(self.detect(frame, key), key, last)
+
+    def detect(self, frame: DetectedFrame, key: FrameKey) -> FrameResult:
+        """The next frame of a video through the pipeline.
 
         Raises:
             ValueError: the frame is of another video than the unfinished one, or seen already.
+        """
+        self._order.check(key)
+        return self.pipeline.step(frame)
+
+    def collect(self, result: FrameResult, key: FrameKey, last: bool) -> None:
+        """Take what was detected; the ``last`` frame finishes its video.
+
+        Raises:
             OSError: frames that are not finished cannot be written to disk; the folder is named.
         """
-        video = next(iter(self._keys), key)[0]
-        if video != key[0]:
-            raise ValueError(f"frame {key}: expected the rest of video {video!r}")
-        if key in self.detections or key in self._keys:
-            raise ValueError(f"frame {key}: seen before")
-        result = self.pipeline.step(frame)
-        self._keys.add(key)
         self._waiting.append(key)
         try:
             self._collect(self.rescorer.push(result))
@@ -83,14 +139,10 @@ class VideoRun:
         except BaseException:
             self._start_video()  # the rescorer has forgotten the video too
             raise
+        self._order.add(key, last)
         if last:
             self._start_video()
 
     def _collect(self, frames: Iterable[RescoredFrame]) -> None:
-        for frame in frames:
-            self.detections[self._waiting.popleft()] = limit_detections(
-                frame.boxes,
-                frame.scores,
-                floor=self.limits.score_floor,
-                limit=self.limits.per_frame,
-            )
+        for detections in detections_of(frames, self.limits):
+            self.detections[self._waiting.popleft()] = detections

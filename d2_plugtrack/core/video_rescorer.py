@@ -10,7 +10,7 @@ tens of bytes a box are in memory.
 No frames give nothing; a frame without boxes is a cut.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 
@@ -74,6 +74,12 @@ class VideoRescorer:
             frames = chain(self._absorb(), self._close_part())
         self.reset()
         return frames
+
+    def rescore(self, results: Iterable[FrameResult]) -> Iterator[RescoredFrame]:
+        """All frames of one video; raises as :meth:`push` does."""
+        for result in results:
+            yield from self.push(result)
+        yield from self.finish()
 
     @contextmanager
     def _forgetting_errors(self) -> Iterator[None]:

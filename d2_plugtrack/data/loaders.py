@@ -8,7 +8,7 @@ from ..prerequisites import require_detectron2
 
 require_detectron2()
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from detectron2.data import (
     DatasetCatalog,
@@ -28,6 +28,7 @@ from .image_mapper import FrameMapper, ImageMapper
 from .imagenet.records import group_by_video
 from .pair_mapper import PairMapper
 from .samplers import VideoSampler
+from .tables.frame_store import Record, VideoId
 from .tables.frame_table import has_videos, video_ids
 from .video_json.datasets import is_json_dataset
 
@@ -121,10 +122,8 @@ def _build_train_loader(cfg, mapper, dataset: list[dict] | Dataset, attempts: in
     return loader
 
 
-def build_vid_test_loader(cfg, dataset_name: str, batch_size: int = 1) -> DataLoader:
-    """Frames of whole videos in order, each with ``video_id``, ``frame_index`` and ``last``.
-
-    A bad image is used as far as it can be read.
+def load_test_videos(cfg, dataset_name: str) -> Sequence[Record]:
+    """The frames of a dataset of videos, video after video, each in order, with ``last``.
 
     Raises:
         UserError: a dataset that is not registered, is not one of videos, or does not have as
@@ -134,14 +133,34 @@ def build_vid_test_loader(cfg, dataset_name: str, batch_size: int = 1) -> DataLo
     if not is_video_dataset(dataset_name):
         raise UserError(f"dataset {dataset_name}: expected videos (evaluator_type vid)")
     _check_classes(cfg, dataset_name)
-    records = mark_last_frames(DatasetCatalog.get(dataset_name))
+    return mark_last_frames(DatasetCatalog.get(dataset_name))
+
+
+def build_video_loader(
+    cfg, records: Sequence[Record], batch_size: int = 1, finished: Collection[VideoId] = ()
+) -> DataLoader:
+    """Frames of this process's videos in order, each with ``video_id``, ``frame_index``, ``last``.
+
+    A bad image is used as far as it can be read. In batches of more than one frame, a frame's
+    numbers depend on its neighbours in their last digits.
+
+    Args:
+        records: as from :func:`load_test_videos`.
+        finished: videos that are left out.
+    """
     bad_images = BadImages(cfg.DATASETS.STRICT)
+    processes = comm.get_rank(), comm.get_world_size()
     loader = build_detection_test_loader(
         records,
         mapper=FrameMapper(DatasetMapper(cfg, is_train=False), bad_images),
-        sampler=VideoSampler(video_ids(records), comm.get_rank(), comm.get_world_size()),
+        sampler=VideoSampler(video_ids(records), *processes, set(finished)),
         batch_size=batch_size,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
     loader.bad_images = bad_images
     return loader
+
+
+def build_vid_test_loader(cfg, dataset_name: str, batch_size: int = 1) -> DataLoader:
+    """:func:`build_video_loader` of all videos of a dataset; raises what loading them does."""
+    return build_video_loader(cfg, load_test_videos(cfg, dataset_name), batch_size)

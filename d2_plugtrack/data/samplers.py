@@ -4,9 +4,11 @@ detectron2's InferenceSampler cuts a dataset into equal runs of frames and so sp
 every video goes to one process, longest first to the process with the fewest frames so far.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from torch.utils.data import Sampler
+
+from .tables.frame_store import VideoId
 
 
 def assign_videos(lengths: Sequence[int], num_processes: int) -> list[list[int]]:
@@ -25,13 +27,20 @@ class VideoSampler(Sampler[int]):
     Args:
         video_ids: of every record of the dataset, frames of a video in a row.
         rank, num_processes: this process and how many there are.
+        finished: videos that are left out; the others are shared as if there were no more.
     """
 
-    def __init__(self, video_ids: Sequence[str], rank: int, num_processes: int):
-        frames: dict[str, list[int]] = {}
+    def __init__(
+        self,
+        video_ids: Sequence[VideoId],
+        rank: int,
+        num_processes: int,
+        finished: Collection[VideoId] = (),
+    ):
+        frames: dict[VideoId, list[int]] = {}
         for index, video_id in enumerate(video_ids):
             frames.setdefault(video_id, []).append(index)
-        videos = list(frames.values())
+        videos = [indices for video_id, indices in frames.items() if video_id not in finished]
         mine = assign_videos([len(v) for v in videos], num_processes)[rank]
         self._indices = [index for video in mine for index in videos[video]]
 

@@ -1,5 +1,6 @@
 """Whole videos go through a run in order, and exactly their frames have detections."""
 
+import math
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from d2_plugtrack.core.rescoring import Rescoring, rescore_video
 from d2_plugtrack.core.spool import Spooling
 from d2_plugtrack.core.tfd import FrameResult, VideoPipeline
 from d2_plugtrack.core.vid_metrics import limit_detections
-from d2_plugtrack.core.video_evaluation import DetectionLimits, VideoRun
+from d2_plugtrack.core.video_evaluation import DetectionLimits, FrameOrder, VideoRun
 from tests.core.video_results import random_video
 
 SEQ_NMS = Rescoring(enabled=True, track_links=False, link_iou=0.5, nms_iou=0.45, min_score=0.01)
@@ -140,6 +141,47 @@ def test_a_frame_comes_once():
     run.process(([BOX], [[0.2]]), ("a", 1), last=True)
     with pytest.raises(ValueError, match=r"\('a', 1\): seen before"):
         run.process(([BOX], [[0.2]]), ("a", 1), last=True)
+
+
+def test_a_frame_that_is_refused_does_not_reach_the_pipeline():
+    run = build_run()
+    run.process(([BOX], [[0.2]]), ("a", 0), last=False)
+    for key in (("a", 0), ("b", 0)):
+        with pytest.raises(ValueError):
+            run.detect(([BOX], [[0.2]]), key)
+    assert run.pipeline.frame == 1
+    result = run.detect(([BOX], [[0.2]]), ("a", 1))
+    run.collect(result, ("a", 1), last=True)
+    assert list(run.detections) == [("a", 0), ("a", 1)] and run.pipeline.frame == 0
+
+
+def test_a_video_that_failed_can_come_again():
+    run = build_run(SEQ_NMS)
+    run.process(([BOX], [[0.2]]), ("a", 0), last=False)
+    with pytest.raises(ValueError, match="must be finite"):
+        run.process(([BOX], [[math.nan]]), ("a", 1), last=True)
+    for number in range(2):
+        run.process(([BOX], [[0.2]]), ("a", number), last=number == 1)
+    assert list(run.detections) == [("a", 0), ("a", 1)]
+
+
+def test_order_of_frames():
+    order = FrameOrder()
+    for key, last in ((("a", 0), False), (("a", 4), True), (("b", 0), False)):
+        order.check(key)
+        order.add(key, last)
+    for key, said in (
+        (("a", 0), "expected the rest of video 'b'"),
+        (("c", 0), "expected the rest of video 'b'"),
+        (("b", 0), "seen before"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            order.check(key)
+    order.start_video()
+    order.check(("b", 0))  # it is forgotten
+    order.check(("c", 0))
+    with pytest.raises(ValueError, match=r"\('a', 9\): seen before"):
+        order.check(("a", 9))  # of a video that was finished
 
 
 def test_reset_forgets_everything():

@@ -224,3 +224,12 @@ def test_a_full_disk_names_the_folder(tmp_path, monkeypatch, sizes):
     with pytest.raises(OSError, match="No space left on device") as caught:
         send(rescorer, random_video(0, 4, empty=0))
     assert caught.value.filename == str(tmp_path)
+
+
+def test_one_video_after_another_at_once(sizes):
+    sizes(4)
+    rescorer = VideoRescorer(PAPER, None)
+    for seed in range(5):
+        video = random_video(seed, 30)
+        assert_same(list(rescorer.rescore(iter(video))), video, PAPER)
+    assert list(rescorer.rescore([])) == []

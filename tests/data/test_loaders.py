@@ -13,7 +13,9 @@ from d2_plugtrack.data.loaders import (
     build_image_train_loader,
     build_pair_train_loader,
     build_vid_test_loader,
+    build_video_loader,
     check_registered,
+    load_test_videos,
 )
 from d2_plugtrack.errors import UserError
 
@@ -94,6 +96,14 @@ def test_processes_share_the_videos(cfg, register, records, monkeypatch):
         assert {i["video_id"] for i in items if i["last"]} == {i["video_id"] for i in items}
         keys += [(i["video_id"], i["frame_index"]) for i in items]
     assert sorted(keys) == [(v, t) for v, n in LENGTHS.items() for t in range(n)]
+
+
+@pytest.mark.parametrize("finished", [{"a"}, {"b", "d"}, set(LENGTHS)])
+def test_finished_videos_do_not_come_again(cfg, register, records, finished):
+    found = load_test_videos(cfg, register("t_finished", records))
+    items = [i for batch in build_video_loader(cfg, found, finished=finished) for i in batch]
+    keys = [(item["video_id"], item["frame_index"]) for item in items]
+    assert keys == [(v, t) for v, n in LENGTHS.items() if v not in finished for t in range(n)]
 
 
 def test_unknown_dataset_is_refused_with_those_that_are_known(cfg):

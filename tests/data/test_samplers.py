@@ -43,6 +43,21 @@ def test_more_processes_than_videos():
     assert [len(s) for s in samplers] == [4, 3, 0, 0]
 
 
+@pytest.mark.parametrize("num_processes", [1, 2, 5])
+def test_finished_videos_are_left_out_and_the_others_shared_as_if_they_were_all(num_processes):
+    for number, lengths in enumerate(random_lengths()):
+        ids = ids_of(lengths)
+        names = [f"video{v}" for v in range(len(lengths))]
+        finished = set(names[number % 3 :: 3])
+        left = [v for v, name in enumerate(names) if name not in finished]
+        expected = assign_videos([lengths[v] for v in left], num_processes)
+        for rank in range(num_processes):
+            sampler = VideoSampler(ids, rank, num_processes, finished)
+            seen = [ids[i] for i in sampler]
+            assert seen == [names[left[n]] for n in expected[rank] for _ in range(lengths[left[n]])]
+    assert list(VideoSampler(ids, 0, num_processes, set(names))) == []
+
+
 def test_no_videos():
     assert assign_videos([], 2) == [[], []]
     assert list(VideoSampler([], 0, 1)) == []
