@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, nms
 
 from .boxes import clip_boxes
+from .suppression import suppress, suppress_per_class
 
 if TYPE_CHECKING:
     from .detector import Proposals  # which imports this file
@@ -42,13 +42,14 @@ def per_class_detections(
     """What a stock two-stage detector reports: NMS within each class, the best ``limit``.
 
     Returns:
-        (B, 4) boxes and (B, K) scores with one class above zero in each row, best first.
+        (B, 4) boxes and (B, K) scores with one class above zero in each row, best first; of equal
+        ones the earlier proposal, then the lower class.
     """
     boxes, scores = _finite(proposals, image_size)
     rows, classes = (scores > score_threshold).nonzero(as_tuple=True)
     boxes = boxes[rows, classes if boxes.shape[1] > 1 else torch.zeros_like(classes)]
     best = scores[rows, classes]
-    keep = batched_nms(boxes, best, classes, nms_threshold)[:limit]
+    keep = suppress_per_class(boxes, best, classes, nms_threshold)[:limit]
     one_class = scores.new_zeros((len(keep), scores.shape[1]))
     one_class[torch.arange(len(keep), device=keep.device), classes[keep]] = best[keep]
     return boxes[keep], one_class
@@ -87,11 +88,12 @@ def best_class_detections(
     """Detected objects (Sec. 5): the likeliest class's box of each proposal, then NMS over all.
 
     Returns:
-        (B, 4) boxes and (B,) best-class scores above the threshold, best first.
+        (B, 4) boxes and (B,) best-class scores above the threshold, best first; of equal ones the
+        earlier proposal.
     """
     above = candidates.scores > score_threshold
     boxes, scores = candidates.boxes[above], candidates.scores[above]
-    keep = nms(boxes, scores, nms_threshold)
+    keep = suppress(boxes, scores, nms_threshold, equal_stays=True)
     return boxes[keep], scores[keep]
 
 

@@ -261,7 +261,7 @@ def _masks(detector, frame: FrameFeatures, proposals: Proposals, index: int) -> 
     boxes, best, classes = _best_boxes(proposals)
     if not len(boxes):
         return
-    few = best.argsort(descending=True)[:FEW]
+    few = best.argsort(descending=True, stable=True)[:FEW]
     boxes, classes = boxes[few], classes[few]
     where = f"segment, frame {index}"
     masks = _call(where, detector.segment, frame, boxes, classes)

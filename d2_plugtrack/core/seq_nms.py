@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from .box_graph import find_edges
+from .frame_checks import FrameShapes, check_finite
 from .paths import rescore_classes
 
 
@@ -91,9 +92,7 @@ def _on_host(name: str, per_frame: list[Tensor]) -> np.ndarray:
     """All frames in one array, in one transfer; ValueError where it is not finite."""
     values = torch.cat(per_frame).cpu()
     values = (values if values.dtype == torch.float32 else values.double()).numpy()
-    if not np.isfinite(values).all():
-        frame = next(t for t, value in enumerate(per_frame) if not value.isfinite().all())
-        raise ValueError(f"frame {frame}: {name} must be finite, got NaN or infinity")
+    check_finite(name, values, [len(value) for value in per_frame], first_frame=0)
     return values
 
 
@@ -104,19 +103,6 @@ def _checked_sizes(
     for name, others in (("scores", scores), ("mapped_boxes", mapped)):
         if others is not None and len(others) != len(boxes):
             raise ValueError(f"expected {len(boxes)} frames of {name}, got {len(others)}")
-    num_classes = scores[0].shape[-1] if boxes and scores[0].ndim else 0
-    sizes = [b.shape[0] if b.ndim else 0 for b in boxes]
-    for frame, size in enumerate(sizes):
-        if boxes[frame].shape != (size, 4):
-            raise _wrong_shape(frame, "boxes", boxes[frame], (size, 4))
-        if scores[frame].shape != (size, num_classes):
-            raise _wrong_shape(frame, "scores", scores[frame], (size, num_classes))
-    for frame, size in enumerate([0, *sizes[:-1]] if mapped else []):
-        if mapped[frame].shape != (size, 4):
-            raise _wrong_shape(frame, "mapped_boxes", mapped[frame], (size, 4))
-    return sizes
-
-
-def _wrong_shape(frame: int, name: str, value: Tensor, expected: tuple[int, int]) -> ValueError:
-    found = tuple(value.shape)
-    return ValueError(f"frame {frame}: expected {name} of shape {expected}, got {found}")
+    shapes = FrameShapes()
+    mapped = [None] * len(boxes) if mapped is None else mapped
+    return [shapes.check(*frame) for frame in zip(boxes, scores, mapped, strict=True)]

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import nms
 
 from .boxes import has_area, pairwise_iou, scale_boxes
 from .detections import best_class_detections, per_class_detections
 from .detector import DetectedFrame
+from .suppression import suppress
 from .tracker import Templates, Tracked, TrackerHead
 
 MIN_SIDE = 1.0  # pixels of the network's input; a smaller tracked box is no object any more
@@ -54,15 +54,12 @@ def merge_tracking_first(
         tracked: (T, 4). detected: (D, 4). detected_scores: (D,).
 
     Returns:
-        int64 indices into ``detected``, strongest first.
+        int64 indices into ``detected``, strongest first; of equal ones the lower index first.
     """
     new = torch.arange(len(detected), device=detected.device)
     if len(tracked):
         new = new[(pairwise_iou(detected, tracked) < merge_iou).all(dim=1)]
-    # nms() drops what is above its threshold; here equality, in the boxes' own precision, drops too
-    threshold = torch.tensor(merge_iou, dtype=detected.dtype)
-    below = torch.nextafter(threshold, torch.zeros_like(threshold)).item()
-    keep = nms(detected[new], detected_scores[new], below)
+    keep = suppress(detected[new], detected_scores[new], merge_iou, equal_stays=False)
     return new[keep]
 
 
@@ -186,7 +183,12 @@ class VideoPipeline:
         """B(t): tracked boxes T(t), then the detections that are new. Not yet classified."""
         good = (mapped.scores >= self.iou_score_threshold) & has_area(mapped.boxes, MIN_SIDE)
         candidates = good.nonzero().squeeze(1)
-        keep = nms(mapped.boxes[candidates], mapped.scores[candidates], self.track_nms_threshold)
+        keep = suppress(
+            mapped.boxes[candidates],
+            mapped.scores[candidates],
+            self.track_nms_threshold,
+            equal_stays=True,
+        )
         tracked = candidates[keep]
         detected, detected_scores = best_class_detections(
             frame.candidates,

@@ -17,6 +17,7 @@ from itertools import chain
 import numpy as np
 
 from .box_graph import BoxGraph, find_edges
+from .frame_checks import FrameShapes, check_finite
 from .host_frames import HostFrame, to_host
 from .open_part import OpenPart, RescoredFrame
 from .rescoring import Rescoring
@@ -45,7 +46,7 @@ class VideoRescorer:
     def reset(self) -> None:
         """Forget the frames that are not finished: the next one starts a video."""
         self._waiting: list[FrameResult] = []
-        self._num_frames = 0  # with those that wait
+        self._shapes = FrameShapes()  # of all frames, with those that wait
         self._tail = np.zeros((0, 4))  # boxes of the frame before, where a part goes on from it
         self._part = OpenPart(0, self.spooling)
 
@@ -62,7 +63,6 @@ class VideoRescorer:
         with self._forgetting_errors():
             self._check_shapes(result)
             self._waiting.append(result)
-            self._num_frames += 1
             return self._absorb() if len(self._waiting) == FRAMES_OF_BLOCK else iter(())
 
     def finish(self) -> Iterator[RescoredFrame]:
@@ -139,30 +139,17 @@ class VideoRescorer:
         return part.frames()
 
     def _check_shapes(self, result: FrameResult) -> None:
-        """Against the frame before; the first frame of a video says how many classes there are."""
-        if self._num_frames == 0:
-            self._num_classes, self._num_before = result.scores.shape[-1], 0
-        num_boxes = len(result.boxes)
-        shapes = {"boxes": (num_boxes, 4), "scores": (num_boxes, self._num_classes)}
-        if self.rescoring.enabled and self.rescoring.track_links:
-            shapes["mapped_boxes"] = (self._num_before, 4)
-        for name, expected in shapes.items():
-            found = tuple(getattr(result, name).shape)
-            if found != expected:
-                raise ValueError(
-                    f"frame {self._num_frames}: expected {name} of shape {expected}, got {found}"
-                )
-        self._num_before = num_boxes
+        links_matter = self.rescoring.enabled and self.rescoring.track_links
+        mapped = result.mapped_boxes if links_matter else None
+        self._shapes.check(result.boxes, result.scores, mapped)
 
     def _check_finite(self, frames: list[HostFrame]) -> None:
         names = ["boxes", "scores", *(["mapped_boxes"] if self.rescoring.track_links else [])]
+        first = self._shapes.num_frames - len(frames)
         for name in names:
-            # one look at everything; frame by frame only to name the one at fault
             per_frame = [getattr(frame, name) for frame in frames]
-            if not np.isfinite(np.concatenate(per_frame)).all():
-                index = next(t for t, v in enumerate(per_frame) if not np.isfinite(v).all())
-                number = self._num_frames - len(frames) + index
-                raise ValueError(f"frame {number}: {name} must be finite, got NaN or infinity")
+            sizes = [len(values) for values in per_frame]
+            check_finite(name, np.concatenate(per_frame), sizes, first)
 
 
 def _as_it_is(frame: HostFrame) -> RescoredFrame:

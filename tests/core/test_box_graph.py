@@ -6,7 +6,6 @@ import torch
 
 from d2_plugtrack.core.box_graph import find_edges
 from d2_plugtrack.core.boxes import aligned_iou
-from d2_plugtrack.core.graph_parts import connected_parts
 
 
 def neighbours(starts, nodes):
@@ -66,25 +65,7 @@ def test_shapes_that_do_not_belong_together():
         find_edges(boxes, boxes, np.array([0, 2]), 0.5, 0.45)
 
 
-def test_connected_parts():
-    # frames {0, 1}, {2, 3}, {4}: 0 links to 3 and 1 to 2, 2 and 3 apart; 4 is alone
-    low, high, far = [0, 0, 10, 10], [0, 50, 10, 60], [90, 90, 99, 99]
-    boxes = np.array([low, high, high, low, far], dtype=float)
-    parts = connected_parts(find_edges(boxes, boxes, np.array([0, 2, 4, 5]), 0.5, 0.45))
-    assert parts.order.tolist() == [0, 3, 1, 2, 4] and parts.starts.tolist() == [0, 2, 4, 5]
-    # places: 0 and 1 are linked, 2 and 3
-    assert parts.links.starts.tolist() == [0, 1, 2, 3, 4, 4]
-    assert parts.links.middles.tolist() == [0, 2, 2, 4, 4]
-    assert parts.links.nodes.tolist() == [1, 0, 3, 2]
-    # an overlap joins: 0 and 1 in one frame
-    boxes[1] = low
-    parts = connected_parts(find_edges(boxes, boxes, np.array([0, 2, 4, 5]), 0.5, 0.45))
-    assert parts.order.tolist() == [0, 1, 3, 2, 4] and parts.starts.tolist() == [0, 3, 4, 5]
-    assert neighbours(*parts.overlaps) == [[1], [0], [], [], []]
-
-
 def test_no_boxes():
     nothing = np.zeros((0, 4))
     graph = find_edges(nothing, nothing, np.array([0, 0, 0]), 0.5, 0.45)
     assert [len(a) for a in graph] == [1, 0, 1, 0]
-    assert connected_parts(graph).starts.tolist() == [0]

@@ -1,6 +1,8 @@
 """Coding is undone by decoding, and nothing fails on boxes that are small, far away or nothing."""
 
 import math
+from collections import Counter
+from fractions import Fraction
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from d2_plugtrack.core.boxes import (
     pairwise_iou,
     scale_boxes,
 )
+from tests.core.plain_boxes import compare, overlap
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 ONES = (1.0, 1.0, 1.0, 1.0)
@@ -25,14 +28,6 @@ def random_boxes(*shape, low=5.0, high=150.0):
     """Sides between ``low`` and ``high``, centres anywhere in an image of 400 pixels."""
     centers, sizes = 400 * torch.rand(*shape, 2), low + (high - low) * torch.rand(*shape, 2)
     return torch.cat([centers - sizes / 2, centers + sizes / 2], dim=-1)
-
-
-def plain_iou(a, b):
-    width = max(min(a[2], b[2]) - max(a[0], b[0]), 0)
-    height = max(min(a[3], b[3]) - max(a[1], b[1]), 0)
-    areas = [(c[2] - c[0]) * (c[3] - c[1]) for c in (a, b)]
-    union = sum(areas) - width * height
-    return width * height / union if union > 0 else 0.0
 
 
 # ---- coding ---------------------------------------------------------------------------------
@@ -92,6 +87,43 @@ def test_coding_is_that_of_detectron2():
         deltas = spread * torch.randn(300, 4)
         expected = theirs.apply_deltas(deltas, boxes)
         torch.testing.assert_close(decode_boxes(deltas, boxes, WEIGHTS), expected)
+
+
+def plain_deltas(box, target, weights):
+    """Eq. 1, as it is printed; sides of less than a thousandth of a pixel count as that."""
+    (bx, by, bw, bh), (gx, gy, gw, gh) = (
+        [(b[0] + b[2]) / 2, (b[1] + b[3]) / 2, *(max(b[i + 2] - b[i], 1e-3) for i in (0, 1))]
+        for b in (box, target)
+    )
+    deltas = (gx - bx) / bw, (gy - by) / bh, math.log(gw / bw), math.log(gh / bh)
+    return [w * d for w, d in zip(weights, deltas, strict=True)]
+
+
+def plain_decoded(deltas, box, weights):
+    """Eq. 2, the size terms clamped at ln(1000 / 16) before they are used."""
+    dx, dy, dw, dh = (d / w for d, w in zip(deltas, weights, strict=True))
+    width, height = (max(box[i + 2] - box[i], 1e-3) for i in (0, 1))
+    x, y = (box[0] + box[2]) / 2 + dx * width, (box[1] + box[3]) / 2 + dy * height
+    width, height = (
+        side * math.exp(min(d, math.log(1000 / 16))) for side, d in ((width, dw), (height, dh))
+    )
+    return [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+
+
+@pytest.mark.parametrize("weights", [ONES, WEIGHTS])
+def test_coding_is_that_of_the_equations(weights):
+    boxes, targets = (random_boxes(10_000, low=-0.5).double() for _ in range(2))
+    boxes[::50, 2], targets[::70, 3] = boxes[::50, 0], targets[::70, 1]  # without area
+    boxes[::90] = targets[::90]
+    deltas = encode_boxes(boxes, targets, weights)
+    given = zip(boxes.tolist(), targets.tolist(), strict=True)
+    wanted = [plain_deltas(box, target, weights) for box, target in given]
+    torch.testing.assert_close(deltas, torch.tensor(wanted, dtype=torch.float64))
+    deltas = torch.randn(10_000, 4, dtype=torch.float64) * torch.tensor(weights) * 3  # some clamped
+    given = zip(deltas.tolist(), boxes.tolist(), strict=True)
+    wanted = [plain_decoded(delta, box, weights) for delta, box in given]
+    decoded = decode_boxes(deltas, boxes, weights)
+    torch.testing.assert_close(decoded, torch.tensor(wanted, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("side", [0.0, 1e-30, 1e-6, 1e-3, 0.4])
@@ -180,16 +212,50 @@ def test_iou_by_hand():
     torch.testing.assert_close(aligned_iou(box.expand(4, 4), others), expected)
 
 
+def few_sizes(count):
+    """Boxes of whole numbers that touch, coincide, contain each other or have no area."""
+    places = torch.tensor([[0.0, 0], [0, 0], [0, 0], [4, 0], [20, 0], [20, 10]])
+    sides = torch.tensor([[20.0, 10], [20, 10], [20, 5], [14, 10], [9, 10], [6, 10], [12, 10]])
+    sides = torch.cat([sides, torch.tensor([[0.0, 10], [0, 0]])])
+    corners = places[torch.randint(len(places), (count,))]
+    return torch.cat([corners, corners + sides[torch.randint(len(sides), (count,))]], dim=1)
+
+
+@pytest.mark.parametrize("num_cases", [300, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_iou_is_that_of_plain_arithmetic(dtype):
-    for seed in range(20):
+def test_iou_is_that_of_plain_arithmetic(dtype, num_cases):
+    thresholds = ["0.3", "0.45", "0.5", "0.6", "0.7"]
+    at_threshold = Counter()
+    for seed in range(num_cases):
         torch.manual_seed(seed)
-        corners, sizes = torch.randint(0, 9, (2, 30, 2)), torch.randint(0, 7, (2, 30, 2))
-        boxes, others = torch.cat([corners, corners + sizes], dim=2).to(dtype)
-        plain = [[plain_iou(a, b) for b in others.tolist()] for a in boxes.tolist()]
-        plain = torch.tensor(plain, dtype=dtype)
-        torch.testing.assert_close(pairwise_iou(boxes, others), plain)
-        torch.testing.assert_close(aligned_iou(boxes, others), plain.diagonal())
+        boxes, others = few_sizes(6).to(dtype), few_sizes(6).to(dtype)
+        threshold = thresholds[seed % 5]
+        exact = [[overlap(a, b) for b in others.tolist()] for a in boxes.tolist()]
+        # whole numbers: the quotient, rounded once, is all the rounding there is
+        intersection, union = torch.tensor(exact, dtype=dtype).unbind(dim=2)
+        plain = intersection / union.clamp(min=1)
+        found = pairwise_iou(boxes, others)
+        assert found.equal(plain) and found.equal(pairwise_iou(others, boxes).T)
+        assert aligned_iou(boxes, others).equal(plain.diagonal())
+        # as every threshold is compared: exact fractions decide the same
+        limit, columns = Fraction(threshold), others.tolist()
+        sign = torch.tensor([[compare(a, b, limit) for b in columns] for a in boxes.tolist()])
+        assert (found >= float(threshold)).equal(sign >= 0)
+        assert (found < float(threshold)).equal(sign < 0)
+        at_threshold[threshold] += int((sign == 0).sum())
+    assert len(at_threshold) == 5 and min(at_threshold.values()) > 0
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.5, 2.0**-10, 2.0**10])
+def test_a_power_of_two_changes_no_iou_and_no_deltas(factor):
+    boxes, others = random_boxes(300), random_boxes(300)
+    assert pairwise_iou(factor * boxes, factor * others).equal(pairwise_iou(boxes, others))
+    assert aligned_iou(factor * boxes, factor * others).equal(aligned_iou(boxes, others))
+    deltas = encode_boxes(boxes, others, WEIGHTS)
+    if factor >= 0.5:  # smaller ones come under the smallest side
+        assert encode_boxes(factor * boxes, factor * others, WEIGHTS).equal(deltas)
+        decoded = decode_boxes(deltas, boxes, WEIGHTS)
+        assert decode_boxes(deltas, factor * boxes, WEIGHTS).equal(factor * decoded)
 
 
 def test_iou_of_boxes_without_area_is_zero():

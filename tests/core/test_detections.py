@@ -1,6 +1,8 @@
-"""Both readings of a detector's output against plain oracles."""
+"""Both readings of a detector's output against plain oracles, and their laws."""
 
 import math
+from collections import Counter
+from fractions import Fraction
 
 import pytest
 import torch
@@ -11,18 +13,37 @@ from d2_plugtrack.core.detections import (
     per_class_detections,
 )
 from d2_plugtrack.core.detector import Proposals
+from tests.core.plain_boxes import plain_nms
 
 SIZE = (60, 80)
+MANY = [100, pytest.param(10_000, marks=pytest.mark.slow)]
 
 
-def random_proposals(count, num_classes=4, agnostic=False):
-    """Boxes on a coarse grid, some beyond the image, that overlap much; no two scores are equal."""
+def random_proposals(count, num_classes=4, agnostic=False, ties=False):
+    """Boxes of few sizes at few places, some beyond the image, that overlap much.
+
+    No two scores are equal, or, with ``ties``, most of them are, and some are exactly 0.125.
+    """
     per_box = 1 if agnostic else num_classes
-    corners = 5.0 * torch.randint(-2, 12, (count, per_box, 2))
-    sizes = 5.0 * torch.randint(0, 9, (count, per_box, 2))
+    corners = torch.tensor([[0.0, 0], [0, 0], [40, 30], [45, 30], [-10, -5], [70, 55]])
+    corners = corners[torch.randint(6, (count, per_box))]
+    sizes = torch.tensor([*[[20.0, 10]] * 3, [12, 10], [9, 10], [6, 10], [20, 5], [0, 10]])
+    sizes = sizes[torch.randint(8, (count, per_box))]
     scores = torch.randperm(count * num_classes) / (count * num_classes + 1.0)
+    scores = scores.mul(8).floor().div(8) if ties else scores**3
     boxes = torch.cat([corners, corners + sizes], dim=2)
-    return Proposals(boxes, scores.reshape(count, num_classes) ** 3)
+    return Proposals(boxes, scores.reshape(count, num_classes))
+
+
+def random_cases(num_cases):
+    """Proposals of few or no boxes, with and without ties, and settings, exact threshold first."""
+    for seed in range(num_cases):
+        torch.manual_seed(seed)
+        agnostic, ties, num_classes = seed % 2 == 1, seed % 4 < 2, (1, 4, 4)[seed % 3]
+        count = int(torch.randint(0, 20, ()))
+        exact = ("0.45", "0.3", "0.5", "0.6")[seed // 4 % 4]
+        settings = {"score_threshold": 0.125, "nms_threshold": float(exact)}
+        yield Fraction(exact), random_proposals(count, num_classes, agnostic, ties), settings
 
 
 def best_class(proposals, image_size, **settings):
@@ -39,71 +60,97 @@ def clipped(box):
     return [min(max(v, 0.0), limit) for v, limit in zip(box, (width, height) * 2, strict=True)]
 
 
-def plain_iou(a, b):
-    width = max(min(a[2], b[2]) - max(a[0], b[0]), 0)
-    height = max(min(a[3], b[3]) - max(a[1], b[1]), 0)
-    union = sum((c[2] - c[0]) * (c[3] - c[1]) for c in (a, b)) - width * height
-    return width * height / union if union else 0.0
-
-
-def plain_nms(detections, threshold, same_class):
-    """(score, class, box) that stay, best first."""
-    kept = []
-    for score, label, box in sorted(detections, key=lambda d: -d[0]):
-        rivals = [k for k in kept if k[1] == label or not same_class]
-        if all(plain_iou(box, k[2]) <= threshold for k in rivals):
-            kept.append((score, label, box))
-    return kept
-
-
 def listed(proposals):
-    """Every (score, class, box) of every proposal, proposal by proposal."""
+    """The (score, class, box) of every class of every proposal, proposal by proposal."""
     for boxes, scores in zip(*(p.tolist() for p in proposals), strict=True):
-        numbers = [v for box in boxes for v in box] + scores
-        if all(math.isfinite(v) for v in numbers):
-            yield [(s, k, clipped(boxes[k if len(boxes) > 1 else 0])) for k, s in enumerate(scores)]
+        yield [(s, k, clipped(boxes[k if len(boxes) > 1 else 0])) for k, s in enumerate(scores)]
 
 
-def plain_per_class(proposals, score_threshold, nms_threshold, limit):
+def plain_per_class(proposals, score_threshold, threshold, limit, at_threshold):
     above = [d for row in listed(proposals) for d in row if d[0] > score_threshold]
-    return plain_nms(above, nms_threshold, same_class=True)[:limit]
+    scores, labels, boxes = zip(*above, strict=True) if above else ([], [], [])
+    kept = plain_nms(boxes, scores, labels, threshold, True, at_threshold)
+    return [above[i] for i in kept[:limit]]
 
 
-def plain_best_class(proposals, score_threshold, nms_threshold):
-    best = [max(row) for row in listed(proposals)]
+def plain_best_class(proposals, score_threshold, threshold, at_threshold):
+    best = [max(row, key=lambda d: d[0]) for row in listed(proposals)]  # the first of equal ones
     above = [d for d in best if d[0] > score_threshold]
-    return plain_nms(above, nms_threshold, same_class=False)
+    scores, labels, boxes = zip(*above, strict=True) if above else ([], [], [])
+    kept = plain_nms(boxes, scores, [0] * len(labels), threshold, True, at_threshold)
+    return [above[i] for i in kept]
 
 
 # ---- against them ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("agnostic", [False, True])
-@pytest.mark.parametrize("seed", range(50))
-def test_per_class_is_that_of_a_plain_oracle(seed, agnostic):
-    torch.manual_seed(seed)
-    proposals = random_proposals(int(torch.randint(0, 40, ())), agnostic=agnostic)
-    settings = {"score_threshold": 0.1, "nms_threshold": 0.45, "limit": (15, 300)[seed % 2]}
-    boxes, scores = per_class_detections(proposals, SIZE, **settings)
-    expected = plain_per_class(proposals, **settings)
-    assert boxes.shape == (len(expected), 4) and scores.shape == (len(expected), 4)
-    assert boxes.tolist() == [box for _, _, box in expected]
-    assert scores.max(dim=1).values.tolist() == [score for score, _, _ in expected]
-    assert scores.argmax(dim=1).tolist() == [label for _, label, _ in expected]
-    assert ((scores > 0).sum(dim=1) == 1).all()
+@pytest.mark.parametrize("num_cases", MANY)
+def test_per_class_is_that_of_a_plain_oracle(num_cases):
+    at_threshold = Counter()
+    for threshold, proposals, settings in random_cases(num_cases):
+        limit = (8, 300)[len(proposals.scores) % 2]
+        boxes, scores = per_class_detections(proposals, SIZE, limit=limit, **settings)
+        expected = plain_per_class(proposals, 0.125, threshold, limit, at_threshold)
+        assert boxes.shape == (len(expected), 4)
+        assert scores.shape == (len(expected), proposals.scores.shape[1])
+        assert boxes.tolist() == [box for _, _, box in expected]
+        if expected:
+            assert scores.max(dim=1).values.tolist() == [score for score, _, _ in expected]
+            assert scores.argmax(dim=1).tolist() == [label for _, label, _ in expected]
+        assert ((scores > 0).sum(dim=1) == 1).all()
+    assert len(at_threshold) == 4 and min(at_threshold.values()) > 0
 
 
-@pytest.mark.parametrize("agnostic", [False, True])
-@pytest.mark.parametrize("seed", range(50))
-def test_best_class_is_that_of_a_plain_oracle(seed, agnostic):
-    torch.manual_seed(seed)
-    proposals = random_proposals(int(torch.randint(0, 60, ())), agnostic=agnostic)
-    settings = {"score_threshold": 0.1, "nms_threshold": 0.45}
-    boxes, scores = best_class(proposals, SIZE, **settings)
-    expected = plain_best_class(proposals, **settings)
-    assert boxes.shape == (len(expected), 4) and scores.shape == (len(expected),)
-    assert boxes.tolist() == [box for _, _, box in expected]
-    assert scores.tolist() == [score for score, _, _ in expected]
+@pytest.mark.parametrize("num_cases", MANY)
+def test_best_class_is_that_of_a_plain_oracle(num_cases):
+    at_threshold = Counter()
+    for threshold, proposals, settings in random_cases(num_cases):
+        boxes, scores = best_class(proposals, SIZE, **settings)
+        expected = plain_best_class(proposals, 0.125, threshold, at_threshold)
+        assert boxes.shape == (len(expected), 4) and scores.shape == (len(expected),)
+        assert boxes.tolist() == [box for _, _, box in expected]
+        assert scores.tolist() == [score for score, _, _ in expected]
+    assert len(at_threshold) == 4 and min(at_threshold.values()) > 0
+
+
+# ---- laws -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_cases", MANY)
+def test_order_of_proposals_and_of_classes_and_scale_change_nothing(num_cases):
+    for seed in range(num_cases):
+        torch.manual_seed(seed)
+        boxes, scores = random_proposals(seed % 15, agnostic=seed % 2 == 1)
+        rows, columns = torch.randperm(len(boxes)), torch.randperm(4)
+        moved = Proposals(boxes[rows], scores[rows][:, columns])
+        if boxes.shape[1] > 1:
+            moved = Proposals(moved.class_boxes[:, columns], moved.scores)
+        larger, doubled = (2 * SIZE[0], 2 * SIZE[1]), Proposals(2 * boxes, scores)
+        settings = {"score_threshold": 0.1, "nms_threshold": 0.3}
+        best = best_class(Proposals(boxes, scores), SIZE, **settings)
+        for proposals, size, scale in ((moved, SIZE, 1), (doubled, larger, 2)):
+            found = best_class(proposals, size, **settings)
+            assert found[0].equal(scale * best[0]) and found[1].equal(best[1])
+        settings["limit"] = 6
+        found = per_class_detections(Proposals(boxes, scores), SIZE, **settings)
+        of_moved = per_class_detections(moved, SIZE, **settings)
+        of_doubled = per_class_detections(doubled, larger, **settings)
+        assert of_moved[0].equal(found[0]) and of_moved[1].equal(found[1][:, columns])
+        assert of_doubled[0].equal(2 * found[0]) and of_doubled[1].equal(found[1])
+
+
+def test_equal_scores_are_in_the_order_of_proposals_then_of_classes():
+    # 400 boxes of 3 classes, none on another: more than torchvision sorts in a stable way
+    x = 2.0 * torch.arange(400)
+    boxes = torch.stack([x, x * 0, x + 1, x * 0 + 1], dim=1)[:, None]
+    scores = torch.randint(1, 4, (400, 3)) / 8
+    found = per_class_detections(
+        Proposals(boxes, scores), (1, 800), score_threshold=0, nms_threshold=0.45, limit=1000
+    )
+    every = [(-s, i, k) for i, row in enumerate(scores.tolist()) for k, s in enumerate(row)]
+    wanted = sorted(every)[:1000]
+    assert found[0][:, 0].tolist() == [2.0 * i for _, i, _ in wanted]
+    assert found[1].argmax(dim=1).tolist() == [k for _, _, k in wanted]
 
 
 @pytest.mark.parametrize("agnostic", [False, True])

@@ -3,17 +3,9 @@
 import numpy as np
 import pytest
 
-from d2_plugtrack.core.box_graph import BoxGraph, find_edges
+from d2_plugtrack.core.box_graph import BoxGraph
 from d2_plugtrack.core.node_groups import NodeGroups
-
-
-def random_graph(seed):
-    """Few boxes in many frames, so that there are many parts."""
-    rng = np.random.default_rng(seed)
-    sizes = rng.integers(0, 5, size=rng.integers(0, 12))
-    corners = 15 * rng.integers(0, 5, (sizes.sum(), 2)) + rng.integers(0, 3, (sizes.sum(), 2))
-    boxes = np.concatenate([corners, corners + 20], axis=1).astype(float)
-    return find_edges(boxes, boxes, np.cumsum([0, *sizes]), 0.5, 0.45)
+from tests.core.random_graphs import random_graph
 
 
 def edges(graph, nodes):

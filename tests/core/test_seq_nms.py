@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from d2_plugtrack.core.seq_nms import seq_nms
+from d2_plugtrack.core.seq_nms import Rescored, seq_nms
+from tests.core.video_results import generic_video, reorder
 
 # ---- oracles --------------------------------------------------------------------------------
 
@@ -147,23 +148,25 @@ def assert_equals_oracle(result, expected, scores):
 
 @pytest.mark.parametrize("tracked", [False, True], ids=["seq_nms", "seq_track_nms"])
 class TestAgainstOracles:
-    @pytest.mark.parametrize("block", range(10))
-    def test_ties_thresholds_and_empty_frames(self, tracked, block):
-        for seed in range(40 * block, 40 * block + 40):
-            boxes, scores, mapped = grid_video(seed)
+    @pytest.mark.parametrize("num_cases", [400, pytest.param(10_000, marks=pytest.mark.slow)])
+    def test_ties_thresholds_and_empty_frames(self, tracked, num_cases):
+        for seed in range(num_cases):
+            boxes, scores, mapped = grid_video(seed, classes=(3, 1)[seed % 2])
             how = {"mapped": mapped if tracked else None, "min_score": [0.01, 0.125, 0.0][seed % 3]}
             expected = oracle(best_path_by_recomputing, boxes, scores, **how)
             result = seq_nms(boxes, scores, how["mapped"], min_score=how["min_score"])
             assert_equals_oracle(result, expected, scores)
 
-    def test_every_path_listed(self, tracked):
-        for seed in range(100):
+    @pytest.mark.parametrize("num_cases", [200, pytest.param(10_000, marks=pytest.mark.slow)])
+    def test_every_path_listed(self, tracked, num_cases):
+        for seed in range(num_cases):
             boxes, scores, mapped = grid_video(
-                1000 + seed, frames=5, most_boxes=3, classes=2, grid=2
+                1000 + seed, frames=6, most_boxes=3, classes=1 + seed % 3, grid=2
             )
-            mapped = mapped if tracked else None
-            expected = oracle(best_path_by_listing, boxes, scores, mapped)
-            assert_equals_oracle(seq_nms(boxes, scores, mapped), expected, scores)
+            mapped, min_score = mapped if tracked else None, (0.01, 0.125, 0.5)[seed % 3]
+            expected = oracle(best_path_by_listing, boxes, scores, mapped, min_score=min_score)
+            result = seq_nms(boxes, scores, mapped, min_score=min_score)
+            assert_equals_oracle(result, expected, scores)
 
     @pytest.mark.parametrize("seed", range(12))
     def test_smooth_videos(self, tracked, seed):
@@ -324,6 +327,50 @@ class TestLaws:
         finally:
             torch.cuda.set_sync_debug_mode("default")
         assert len([w for w in caught if "synchroniz" in str(w.message)]) <= 10
+
+
+def as_lists(video, tracked):
+    mapped = [r.mapped_boxes for r in video] if tracked else None
+    return [r.boxes for r in video], [r.scores for r in video], mapped
+
+
+def assert_same_but_for_names(result, expected):
+    """Scores and what is kept are equal, and paths but for their numbers."""
+    assert len(result.scores) == len(expected.scores)
+    pairs = set()
+    for t in range(len(expected.scores)):
+        assert torch.equal(result.scores[t], expected.scores[t])
+        assert torch.equal(result.kept[t], expected.kept[t])
+        one, other = (r.paths[t].flatten().tolist() for r in (result, expected))
+        pairs |= set(zip(one, other, strict=True))
+    assert len(pairs) == len({one for one, _ in pairs}) == len({other for _, other in pairs})
+
+
+@pytest.mark.parametrize("num_cases", [200, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("tracked", [False, True], ids=["seq_nms", "seq_track_nms"])
+def test_order_scale_and_the_direction_of_time_change_no_decision(num_cases, tracked):
+    rng, num_links = np.random.default_rng(0), 0
+    for _ in range(num_cases):
+        video = generic_video(rng)
+        boxes, scores, mapped = as_lists(video, tracked)
+        expected = seq_nms(boxes, scores, mapped)
+        doubled = seq_nms([2 * b for b in boxes], scores, mapped and [2 * m for m in mapped])
+        assert all(map(torch.equal, doubled.scores, expected.scores))
+        assert all(map(torch.equal, doubled.paths, expected.paths))
+
+        moved, orders, columns = reorder(rng, video)
+        wanted = (
+            [v[order][:, columns] for v, order in zip(values, orders, strict=True)]
+            for values in expected
+        )
+        assert_same_but_for_names(seq_nms(*as_lists(moved, tracked)), Rescored(*wanted))
+
+        if not tracked:  # where a box was tracked from is not known backwards
+            backwards = seq_nms(boxes[::-1], scores[::-1])
+            assert_same_but_for_names(Rescored(*(v[::-1] for v in backwards)), expected)
+        on_path = [n for paths in expected.paths for n in paths.flatten().tolist() if n >= 0]
+        num_links += len(on_path) - len(set(on_path))
+    assert num_links > 2 * num_cases
 
 
 # ---- by hand --------------------------------------------------------------------------------

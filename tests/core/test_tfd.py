@@ -38,18 +38,22 @@ def grid_boxes(*shape):
     return torch.cat([corners, corners + sides[torch.randint(7, shape)]], dim=-1)
 
 
-def random_proposals(most):
+def random_proposals(most, ties=False):
     count = int(torch.randint(0, most + 1, ()))
     scores = torch.randperm(3 * count).reshape(count, 3) / (3 * count + 1.0)
+    if ties:
+        scores = scores.mul(8).floor() / 8
     if count:
         scores[-1] = 0.03  # exactly at the threshold: no detection
     return Proposals(grid_boxes(count, 3), scores)
 
 
-def random_answers(most):
-    """A shift for every box of the previous frame, and an IoU score, no two of them equal."""
+def random_answers(most, ties=False):
+    """A shift for every box of the previous frame, and an IoU score; unequal but for ``ties``."""
     shifts = torch.tensor([[0.0, 0], [0, 0], [0, 3], [24, 0], [-24, 0], [0, 16], [0, -16]])
     scores = 1 - torch.randperm(most) / (1.5 * most)  # 0.5 is among them
+    if ties:
+        scores = scores.mul(8).floor() / 8
     return shifts[torch.randint(7, (most,))].repeat(1, 2), scores
 
 
@@ -57,14 +61,17 @@ def random_answers(most):
 def build_video(toy_detector, toy_tracker):
     """A function that builds a random video as (detector, tracker, frames to step through)."""
 
-    def build(frames, most=16):
+    def build(frames, most=16, ties=False):
         detector = toy_detector(
-            [random_proposals(most) for _ in range(frames)],
+            [random_proposals(most, ties) for _ in range(frames)],
             torch.arange(frames).reshape(-1, 1, 1, 1).expand(frames, 3, 4, 6).float(),
             image_size=SIZE,
             original_size=(64, 96),
         )
-        tracker = toy_tracker([random_answers(2 * most) for _ in range(frames)])
+        if ties:
+            classify = detector.classify
+            detector.classify = lambda *given: classify(*given).mul(4).round().div(4)
+        tracker = toy_tracker([random_answers(2 * most, ties) for _ in range(frames)])
         return detector, tracker
 
     return build
@@ -108,11 +115,12 @@ class Oracle:
         return any(iou > self.limit(name) or (equal and iou == self.limit(name)) for iou in ious)
 
     def detect(self, proposals):
-        best = [max(zip(row, range(9), strict=False)) for row in proposals.scores.tolist()]
+        scores = proposals.scores.tolist()
+        best = [row.index(max(row)) for row in scores]  # the first of equal ones
         boxes = proposals.class_boxes.tolist()
-        boxes = [clipped(boxes[i][k]) for i, (_, k) in enumerate(best)]
         found = []
-        for (score, _), box in sorted(zip(best, boxes, strict=True), reverse=True):
+        for i in sorted(range(len(boxes)), key=lambda i: -max(scores[i])):  # equal ones in order
+            score, box = max(scores[i]), clipped(boxes[i][best[i]])
             threshold = float(torch.tensor(self.settings["score_threshold"]))
             if score > threshold and not self.overlaps(box, found, "nms_threshold", equal=False):
                 found.append(box)
@@ -170,21 +178,22 @@ def assert_frame(result, expected):
     assert shapes == [(4,), (3,), (4,)] and result.source.dtype == torch.int64
 
 
+@pytest.mark.parametrize("num_videos", [100, pytest.param(2500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "changes",
     [
         {},
         {"merge_threshold": 0.3},
         {"max_boxes": 4},
-        {"iou_score_threshold": 0.75, "track_nms_threshold": 0.45, "nms_threshold": 0.7},
+        {"iou_score_threshold": 0.75, "track_nms_threshold": 0.3, "nms_threshold": 0.7},
     ],
     ids=["paper", "merge 0.3", "cap", "others"],
 )
-def test_video_is_that_of_a_plain_oracle(build_video, changes):
+def test_video_is_that_of_a_plain_oracle(build_video, changes, num_videos):
     oracle = Oracle({**SETTINGS, **changes})
-    for seed in range(100):
+    for seed in range(num_videos):
         torch.manual_seed(seed)
-        detector, tracker = build_video(frames=1 + seed % 5)
+        detector, tracker = build_video(frames=1 + seed % 5, ties=seed % 4 == 0)
         prev_boxes = []
         for number, result in enumerate(run(detector, tracker, **changes)):
             answers = tracker.answers[number]
@@ -264,6 +273,40 @@ def test_merging_nothing():
     assert merge_tracking_first(nothing, box, score, 0.7).tolist() == [0]
     point = torch.tensor([[5.0, 5, 5, 5]])  # without area: overlaps nothing, not even itself
     assert merge_tracking_first(point, point, score, 0.7).tolist() == [0]
+
+
+MANY = [100, pytest.param(10_000, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("num_cases", MANY)
+def test_merging_knows_no_order_and_no_scale(num_cases):
+    for seed in range(num_cases):
+        torch.manual_seed(seed)
+        tracked, detected = grid_boxes(seed % 6), grid_boxes(seed % 11)
+        scores, merge_iou = torch.rand(len(detected)), (0.3, 0.45, 0.7)[seed % 3]
+        kept = merge_tracking_first(tracked, detected, scores, merge_iou)
+        assert merge_tracking_first(2 * tracked, 2 * detected, scores, merge_iou).equal(kept)
+        rows, order = torch.randperm(len(tracked)), torch.randperm(len(detected))
+        moved = merge_tracking_first(tracked[rows], detected[order], scores[order], merge_iou)
+        assert order[moved].equal(kept)
+
+
+@pytest.mark.parametrize("num_videos", [40, pytest.param(2000, marks=pytest.mark.slow)])
+def test_the_order_of_proposals_changes_nothing(build_video, num_videos):
+    """In five frames each: what a frame has of them is ordered by score."""
+    for seed in range(num_videos):
+        torch.manual_seed(seed)
+        detector, tracker = build_video(frames=5)
+        for proposals in detector.proposals:
+            proposals.scores.add_(1e-3 * torch.rand(len(proposals.scores), 1))  # none are equal
+        results = run(detector, tracker, max_boxes=9)
+        orders = [torch.randperm(len(p.scores)) for p in detector.proposals]
+        detector.proposals = [
+            Proposals(*(field[order] for field in proposals))
+            for proposals, order in zip(detector.proposals, orders, strict=True)
+        ]
+        for one, other in zip(results, run(detector, tracker, max_boxes=9), strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 # ---- from frame to frame --------------------------------------------------------------------

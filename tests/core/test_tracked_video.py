@@ -10,7 +10,7 @@ from d2_plugtrack.core.rescoring import Rescoring, TrackedObjects
 from d2_plugtrack.core.spool import Spooling
 from d2_plugtrack.core.tracked_video import TrackedVideo, TrackNumbers
 from d2_plugtrack.core.video_rescorer import VideoRescorer
-from tests.core.video_results import frame_result, random_video
+from tests.core.video_results import frame_result, generic_video, random_video, reorder
 
 PAPER = Rescoring(enabled=True, track_links=True, link_iou=0.5, nms_iou=0.45, min_score=0.01)
 BOX, BESIDE, FAR = [0, 0, 9, 9], [10, 0, 19, 9], [20, 0, 29, 9]
@@ -89,6 +89,31 @@ def test_objects_of_a_video_have_one_track():
         torch.testing.assert_close(o.scores, torch.tensor([0.7]))
     without = objects_of(video, PAPER._replace(enabled=False))
     assert [o.track_ids.tolist() for o in without] == [[-1], [-1]]
+
+
+@pytest.mark.parametrize("num_videos", [150, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_the_order_of_boxes_and_classes_only_names_the_tracks(num_videos):
+    rng, num_objects = np.random.default_rng(0), 0
+    for number in range(num_videos):
+        how = PAPER._replace(track_links=number % 2 == 0)
+        video = generic_video(rng)
+        moved, orders, columns = reorder(rng, video)
+        names = set()
+        frames = zip(objects_of(video, how), objects_of(moved, how), video, orders, strict=True)
+        for one, other, result, order in frames:
+            # all boxes differ: where each of the second lot is among the objects of the first
+            is_same = (other.boxes[:, None] == one.boxes[None]).all(dim=2).int()
+            assert is_same.sum(dim=0).eq(1).all() and is_same.sum(dim=1).eq(1).all()
+            where = is_same.argmax(dim=1) if len(one.boxes) else is_same.sum(dim=1)
+            assert other.scores.equal(one.scores[where])
+            assert [columns[k] for k in other.classes] == one.classes[where].tolist()
+            rows = [tuple(box) for box in result.boxes[order].tolist()]
+            found = [rows.index(tuple(box)) for box in other.boxes.tolist()]
+            assert found == sorted(found)  # objects are in the order of the boxes
+            names |= set(zip(other.track_ids.tolist(), one.track_ids[where].tolist(), strict=True))
+            num_objects += len(found)
+        assert len(names) == len({a for a, _ in names}) == len({b for _, b in names})
+    assert num_objects > num_videos
 
 
 @pytest.mark.parametrize("num_classes", [0, 3])

@@ -53,18 +53,24 @@ def assert_same(frames, video, how):
 # ---- the same result, wherever blocks, cuts and the disk come in ---------------------------------
 
 
-@pytest.mark.parametrize("kind", ["cuts", "parked", "masks"])
-@pytest.mark.parametrize("seed", range(40))
-def test_the_result_is_that_of_the_whole_video(tmp_path, sizes, kind, seed):
-    rng = np.random.default_rng(seed)
-    sizes(int(rng.integers(1, 7)), int(rng.integers(1, 50)), int(rng.integers(1, 100)))
-    spooling = [None, Spooling(int(rng.integers(0, 4000)), tmp_path)][rng.integers(2)]
-    how = PAPER._replace(track_links=bool(rng.integers(2)), min_score=[0.01, 0.9][rng.integers(2)])
-    parked, masks = kind == "parked", kind == "masks"
-    video = random_video(seed, int(rng.integers(0, 30)), parked=parked, masks=masks)
-    early, rest = send(VideoRescorer(how, spooling), video)
-    assert_same(early + rest, video, how)
-    assert not (parked and early)
+@pytest.mark.parametrize("num_cases", [120, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_the_result_is_that_of_the_whole_video(tmp_path, sizes, num_cases):
+    num_early = num_spooled = 0
+    for seed in range(num_cases):
+        rng = np.random.default_rng(seed)
+        sizes(int(rng.integers(1, 7)), int(rng.integers(1, 50)), int(rng.integers(1, 100)))
+        spooling = [None, Spooling(int(rng.integers(0, 4000)), tmp_path)][rng.integers(2)]
+        links, min_score = bool(rng.integers(2)), [0.01, 0.9][rng.integers(2)]
+        how = PAPER._replace(track_links=links, min_score=min_score)
+        parked, masks = seed % 3 == 1, seed % 3 == 2
+        num_frames, num_classes = int(rng.integers(0, 18)), int(rng.integers(1, 4))
+        video = random_video(seed, num_frames, num_classes, parked=parked, masks=masks)
+        rescorer = VideoRescorer(how, spooling)
+        early, rest = send(rescorer, video)
+        assert_same(early + rest, video, how)
+        assert not (parked and early)
+        num_early, num_spooled = num_early + len(early), num_spooled + rescorer.bytes_spooled
+    assert num_early > num_cases and num_spooled > num_cases
 
 
 @pytest.mark.parametrize("limit", [0, 2000, 20_000, 10**9])

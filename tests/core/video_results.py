@@ -48,6 +48,49 @@ def random_video(
     return results
 
 
+def generic_video(rng: np.random.Generator) -> list[FrameResult]:
+    """Few boxes of three objects in few frames, 3 classes, in float64.
+
+    No two scores or sums of them are equal, and all sums are exact, in whatever order.
+    """
+    sizes = rng.integers(0, 5, size=rng.integers(0, 7)).tolist()
+    count = sum(sizes)
+    corners = rng.uniform(0, 30, (3, 2))[rng.integers(0, 3, count)] + rng.uniform(-2, 2, (count, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(9, 12, (count, 2))], axis=1)
+    scores = rng.integers(1, 2**40, (count, 3)) / 2**40
+    boxes, mapped, scores = (
+        torch.tensor(values).split(sizes)
+        for values in (boxes, boxes + rng.uniform(-2, 2, boxes.shape), scores)
+    )
+    none = [torch.full((size,), -1) for size in sizes]
+    before = [torch.zeros((0, 4), dtype=torch.float64), *mapped[:-1]][: len(sizes)]
+    return [
+        FrameResult(b, s, n * torch.nan, m, n, (100, 100))
+        for b, s, m, n in zip(boxes, scores, before, none, strict=True)
+    ]
+
+
+def reorder(
+    rng: np.random.Generator, video: list[FrameResult]
+) -> tuple[list[FrameResult], list[Tensor], list[int]]:
+    """The same boxes and classes in another order: ``order[i]`` was the number of box i.
+
+    Returns:
+        The results, the order of each frame's boxes, and that of the classes.
+    """
+    columns = rng.permutation(video[0].scores.shape[1]).tolist() if video else []
+    orders = [torch.from_numpy(rng.permutation(len(r.boxes))) for r in video]
+    moved = [
+        r._replace(
+            boxes=r.boxes[order],
+            scores=r.scores[order][:, columns],
+            mapped_boxes=r.mapped_boxes[before],
+        )
+        for r, order, before in zip(video, orders, [torch.arange(0), *orders[:-1]], strict=False)
+    ]
+    return moved, orders, columns
+
+
 def _masks(rng: np.random.Generator, count: int) -> Tensor:
     side = 2 if count else 1
     return torch.from_numpy(rng.random((count, side, side), np.float32))
