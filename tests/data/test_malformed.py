@@ -40,6 +40,7 @@ from tests.data.damage.verdict import (
     time_limit,
 )
 
+MEMORY = 1e9  # bytes that no damage may cost
 Case = tuple[str, Callable[[Path, random.Random], None]]  # kind, and what runs it in a folder
 
 
@@ -226,7 +227,7 @@ def test_damaged_files_are_named_and_the_rest_is_read(imagenet, tmp_path, monkey
     monkeypatch.delenv("PLUGTRACK_CACHE", raising=False)
     cases = all_cases(imagenet)
     random.Random(0).shuffle(cases)
-    run, failures = Counter(), []
+    run, failures, before = Counter(), [], peak_memory()
     for number in range(num_cases):
         kind, case = cases[number % len(cases)]
         folder = tmp_path / f"{number}"
@@ -240,6 +241,7 @@ def test_damaged_files_are_named_and_the_rest_is_read(imagenet, tmp_path, monkey
         shutil.rmtree(folder)
     assert not failures, f"{len(failures)} of {num_cases}:\n" + "\n".join(failures)
     assert len(run) >= 25 and sum(run.values()) == num_cases
+    assert peak_memory() - before < MEMORY
 
 
 # ---- images --------------------------------------------------------------------------------------
@@ -283,7 +285,7 @@ def test_damaged_images_are_named_and_give_a_frame_all_the_same(tmp_path, num_ca
                 read_image_in_every_way(path, kind.outcome)
         except Exception as error:
             raise AssertionError(f"{number}, {kind.name}") from error
-    assert peak_memory() - before < 1e9
+    assert peak_memory() - before < MEMORY
 
 
 def peak_memory() -> float:
