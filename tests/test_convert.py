@@ -12,6 +12,7 @@ from d2_plugtrack.data.imagenet.records import load_vid_videos
 from d2_plugtrack.data.problems import Problems
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.data.video_json.coco_vid import read_coco_vid
+from tests.data.damage.image_kinds import png_of_size
 from tests.data.video_sets import coco_vid, in_order, write_images, youtube_vis
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -142,6 +143,19 @@ def test_what_the_xml_cannot_say_is_said(convert, tmp_path, capsys):
     status = convert("coco-vid", "imagenet", given, tmp_path / "strict", *IMAGENET, "--strict")
     assert status == 2
     assert not (tmp_path / "strict/ImageSets").exists()
+
+
+def test_an_image_that_pillow_refuses_in_its_own_way(convert, tmp_path, capsys):
+    data = tiny_coco()
+    given = written(tmp_path / "in.json", data)
+    write_images(tmp_path, data)
+    path = tmp_path / data["images"][0]["file_name"]
+    path.write_bytes(png_of_size(100_000, 100_000))
+    assert convert("coco-vid", "imagenet", given, tmp_path / "out", *IMAGENET) == 0
+    assert "left out 1 images that cannot be read; the first: " in capsys.readouterr().out
+    status = convert("coco-vid", "imagenet", given, tmp_path / "strict", *IMAGENET, "--strict")
+    error = capsys.readouterr().err
+    assert status == 2 and error.startswith(f"error: {path}: expected an image, found Image size")
 
 
 def test_names_that_a_list_or_a_path_cannot_have(convert, tmp_path):

@@ -6,6 +6,7 @@ truth, and goes on with what there is of it. No framework; a frame is a (H, W, 3
 What is wrong with a dataset's lists and annotations is found when they are read (``problems.py``).
 """
 
+import hashlib
 import logging
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
@@ -17,10 +18,13 @@ import numpy as np
 
 from ..errors import UserError
 from ..video_io import read_image
+from .limits import MAX_PIXELS
+from .problems import one_line
 
 logger = logging.getLogger(__name__)
 
 GREY = 128  # of a frame of which nothing decodes
+MAX_WARNINGS = 1000  # files; a thousand and first is counted without a word
 
 
 class BadImage(UserError):
@@ -32,35 +36,35 @@ class BadImage(UserError):
     """
 
     def __init__(self, file_name: str, reason: str):
-        super().__init__(f"{file_name}: expected a whole image, found {reason}")
+        super().__init__(one_line(f"{file_name}: expected a whole image, found {reason}"))
         self.file_name, self.reason = file_name, reason
 
 
 class BadImages:
-    """Takes note of bad images, in loader workers too: their count is shared memory.
+    """Takes note of bad images, in loader workers too: what it knows is shared memory.
 
     Args:
-        strict: the first one is a :class:`UserError`; otherwise each file is warned of once in
-            every process.
+        strict: the first one is a :class:`UserError`; otherwise each file is warned of once,
+            whichever workers meet it, up to ``MAX_WARNINGS`` files.
     """
 
     def __init__(self, strict: bool = True):
         self.strict = strict
-        self._count = multiprocessing.Value("q", 0)
-        self._said: set[str] = set()
+        # how many, and then a hash of every file that was warned of; 0 is none yet
+        self._shared = multiprocessing.Array("Q", 1 + MAX_WARNINGS)
 
     def __getstate__(self) -> dict[str, Any]:
         # detectron2 hands its mappers to workers through cloudpickle, which lacks the reducers of
         # shared memory; only where workers are not forked
-        return {**self.__dict__, "_count": bytes(ForkingPickler.dumps(self._count))}
+        return {**self.__dict__, "_shared": bytes(ForkingPickler.dumps(self._shared))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _count=ForkingPickler.loads(state["_count"]))
+        self.__dict__.update(state, _shared=ForkingPickler.loads(state["_shared"]))
 
     @property
     def count(self) -> int:
         """How often an image was skipped or patched, in all processes that share this object."""
-        return self._count.value
+        return self._shared[0]
 
     def report(self, bad: BadImage, remedy: str) -> None:
         """Take note of one.
@@ -74,11 +78,21 @@ class BadImages:
         """
         if self.strict:
             raise UserError(str(bad)) from bad  # not bad itself: a worker hands over messages only
-        with self._count.get_lock():
-            self._count.value += 1
-        if bad.file_name not in self._said:
-            self._said.add(bad.file_name)
-            logger.warning("%s: a bad image (%s), %s", bad.file_name, bad.reason, remedy)
+        if self._count_it(bad.file_name):
+            logger.warning("%s", one_line(f"{bad.file_name}: a bad image ({bad.reason}), {remedy}"))
+
+    def _count_it(self, file_name: str) -> bool:
+        """Whether the file has to be warned of."""
+        name = str(file_name).encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(name, digest_size=8).digest()
+        number = int.from_bytes(digest, "little") or 1
+        with self._shared.get_lock():
+            self._shared[0] += 1
+            said = self._shared[1:]
+            if number in said or 0 not in said:
+                return False
+            self._shared[1 + said.index(0)] = number
+            return True
 
     def summary(self) -> str:
         """A line with the count; empty where all images were good."""
@@ -157,11 +171,29 @@ def read_partial_frame(record: Mapping[str, Any]) -> np.ndarray:
     import cv2  # returns a truncated JPEG without a word, where Pillow refuses it
 
     height, width = record["height"], record["width"]
+    if not _is_bearable(record["file_name"]):
+        return np.full((height, width, 3), GREY, np.uint8)
     # the record's size may be that of the pixels as stored, without the EXIF rotation
     for flags in (cv2.IMREAD_COLOR, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION):
-        image = cv2.imread(str(record["file_name"]), flags)
+        try:
+            image = cv2.imread(str(record["file_name"]), flags)
+        except cv2.error:  # of a size that OpenCV refuses
+            image = None
         if image is None:
             return np.full((height, width, 3), GREY, np.uint8)
         if image.shape[:2] == (height, width):
             return image
     return cv2.resize(image, (width, height))
+
+
+def _is_bearable(file_name: str) -> bool:
+    """Whether an image does not say of itself that it is gigantic, which OpenCV would believe."""
+    from PIL import Image
+
+    try:
+        with Image.open(file_name) as image:
+            return image.width * image.height <= MAX_PIXELS
+    except Image.DecompressionBombError:
+        return False
+    except Exception:  # OpenCV may know more of it
+        return True

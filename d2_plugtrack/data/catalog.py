@@ -4,7 +4,6 @@ Without detectron2; ``plugin.py`` registers the same names in detectron2's Datas
 is looked up when it is used, and its files are read then.
 """
 
-import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from .imagenet.classes import DET_IDS, VID_CLASSES
 from .imagenet.records import (
     Record,
     load_det_images,
+    load_listed_videos,
     load_sampled_videos,
     load_vid_frames,
     load_vid_videos,
@@ -24,8 +24,6 @@ from .tables.annotation_cache import cache_folder, imagenet_sources, load_cached
 from .tables.frame_table import FrameTable
 from .tiny_vid import TINY_CLASSES
 from .video_json.datasets import JsonDataset, is_json_dataset
-
-logger = logging.getLogger(__name__)
 
 
 class DatasetEntry(NamedTuple):
@@ -68,8 +66,7 @@ class DatasetEntry(NamedTuple):
             problems,
             cache_folder(data_root()),
         )
-        if problems.counts:
-            logger.warning("%s: %s", list_file, problems.summary())
+        problems.log_summary(list_file)
         return records
 
     def _find_root(self) -> Path:
@@ -105,7 +102,7 @@ DATASETS: dict[str, DatasetEntry] = {
     "imagenet_vid_train_15frames": _vid(load_vid_frames, "VID_train_15frames.txt"),
     "imagenet_vid_train": _vid(load_sampled_videos, "VID_train_15frames.txt"),
     "imagenet_vid_val": _vid(load_vid_videos, "VID_val_videos.txt"),
-    "imagenet_vid_val_frames": _vid(load_vid_frames, "VID_val_frames.txt"),
+    "imagenet_vid_val_frames": _vid(load_listed_videos, "VID_val_frames.txt"),
     "imagenet_det_train": _det(load_det_images, "DET_train_30classes.txt"),
     "tiny_vid_train_15frames": _tiny(load_vid_frames, "VID_train_15frames.txt"),
     "tiny_vid_train": _tiny(load_sampled_videos, "VID_train_15frames.txt"),

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from d2_plugtrack.data.bad_images import (
     GREY,
+    MAX_WARNINGS,
     BadImage,
     BadImages,
     SkipBadImages,
@@ -17,6 +18,7 @@ from d2_plugtrack.data.bad_images import (
     read_whole_frame,
 )
 from d2_plugtrack.errors import UserError
+from tests.data.damage.image_kinds import png_of_size
 
 KINDS = ["truncated", "empty", "not an image", "missing", "another size"]
 
@@ -116,6 +118,58 @@ def test_the_count_is_that_of_all_workers(bad_record):
     bad_images = BadImages(strict=False)
     assert len(list(DataLoader(Frames(records, bad_images), num_workers=2))) == 8
     assert_counted(bad_images, 4)
+
+
+def test_a_file_is_warned_of_once_whichever_workers_meet_it(bad_record, tmp_path):
+    records = [bad_record("truncated"), bad_record("missing")] * 8
+    handler = logging.FileHandler(tmp_path / "log.txt")  # what workers say, a parent does not hear
+    logger = logging.getLogger("d2_plugtrack")
+    logger.addHandler(handler)
+    bad_images = BadImages(strict=False)
+    try:
+        for _ in range(2):  # workers of an epoch are gone in the next one
+            list(DataLoader(Frames(records, bad_images), num_workers=2))
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert sorted(line.split(": ")[0] for line in lines) == sorted(
+        {str(r["file_name"]) for r in records}
+    )
+    assert_counted(bad_images, 2 * 16)
+
+
+def test_warnings_come_to_an_end_and_the_count_does_not(caplog):
+    bad_images = BadImages(strict=False)
+    for number in range(MAX_WARNINGS + 50):
+        bad_images.report(BadImage(f"{number}.jpg", "nothing"), "skipped")
+    assert len(caplog.records) == MAX_WARNINGS
+    assert_counted(bad_images, MAX_WARNINGS + 50)
+
+
+def test_messages_of_odd_names_are_one_line(caplog):
+    BadImages(strict=False).report(BadImage("a\n\ud800.jpg", "b\nc"), "skipped")
+    assert caplog.messages == ["a\\n\\ud800.jpg: a bad image (b\\nc), skipped"]
+    with pytest.raises(UserError, match=r"a\\nb\.jpg: expected a whole image, found c"):
+        BadImages().report(BadImage("a\nb.jpg", "c"), "skipped")
+
+
+# ---- sizes that nobody has memory for ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(20_000, 20_000), (2**20 + 1, 1), (2**31 - 1, 2**31 - 1)])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_an_image_of_an_absurd_size_is_grey(bad_record, photo, monkeypatch, size):
+    """OpenCV would raise an error of its own, or begin to decode a gigabyte."""
+    record = bad_record("good")
+    with open(record["file_name"], "wb") as file:
+        file.write(png_of_size(*size))
+    if size[0] == size[1]:
+        monkeypatch.setattr("cv2.imread", None)  # is not even asked
+    with pytest.raises(BadImage):
+        read_whole_frame(record)
+    image = read_frame(record, BadImages(strict=False))
+    assert image.shape == photo.shape and (image == GREY).all()
 
 
 # ---- mappers -------------------------------------------------------------------------------------

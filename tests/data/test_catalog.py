@@ -160,12 +160,26 @@ def test_what_was_left_out_is_said_once(monkeypatch, tmp_path, caplog):
     (tmp_path / "tiny_vid/Data/VID/test/tiny_test_00000/000004.JPEG").unlink()
     with pytest.raises(UserError, match="000004.JPEG: expected an image"):
         entry.load_records(strict=True)
-    assert entry.load_records() == [*good[:4], *good[5:]]
+    for _ in range(3):  # opened again and again, as a training and its evaluations do
+        assert entry.load_records() == [*good[:4], *good[5:]]
     (record,) = caplog.records
     message = record.getMessage()
     assert record.levelname == "WARNING" and record.name.startswith("d2_plugtrack.data")
     assert "VID_test_videos.txt: left out 1 missing images; the first: " in message
     assert "VID_test_videos.txt, line 1: " in message
+
+
+def test_a_frame_that_the_list_of_validation_frames_lacks_is_said(
+    monkeypatch, tmp_path, files, imagenet, fails
+):
+    for number in range(3):
+        files.add(tmp_path, "VID", f"val/a/{number:06d}", files.xml())
+    files.write(tmp_path / "ImageSets/VID_val_frames.txt", "val/a 1 0 3\nval/a 3 2 3\n")
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    entry = find_dataset("imagenet_vid_val_frames")
+    with fails("VID_val_frames.txt, line 1: ", "the 3 frames of val/a, found none for frame 1"):
+        entry.load_records(strict=True)
+    assert [r["frame_index"] for r in entry.load_records()] == [0, 2]
 
 
 # ---- the last frames of videos -------------------------------------------------------------------
@@ -209,5 +223,5 @@ def test_a_second_load_reads_no_annotation(monkeypatch, tmp_path):
     write_tiny_vid(tmp_path / "tiny_vid", seed=0, num_videos=1)
     names = [*TINY_VIDEO_SETS, "tiny_det_train"]
     first = [find_dataset(name).load_records() for name in names]
-    monkeypatch.setattr("d2_plugtrack.data.imagenet.records.read_annotation", None)
+    monkeypatch.setattr("d2_plugtrack.data.imagenet.record_reader.read_annotation", None)
     assert [find_dataset(name).load_records() for name in names] == first

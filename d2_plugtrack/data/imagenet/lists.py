@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from ...errors import UserError
+from ..limits import LARGE
 from ..problems import Problems
+from ..text_file import read_text
+from .numbers import parse_whole
 from .xml_file import StrPath
 
 _VIDEO_ROW = "val/ILSVRC2015_val_00000000 1 0 464"
@@ -64,10 +67,11 @@ def read_video_list(path: StrPath, problems: Problems | None = None) -> list[Vid
 
     def parse(line: int, fields: list[str]) -> VideoRow:
         video, (_, start, length) = fields[0], _numbers(fields, _VIDEO_ROW)
-        if start != 0 or length < 1:
+        if start != 0 or not 1 <= length < LARGE:
             raise _BadRow(
                 "rows of impossible videos",
-                f"expected start 0 and a length of at least 1, found {start} and {length}",
+                f"expected start 0 and a length of at least 1 and below {LARGE}, "
+                f"found {start} and {length}",
             )
         if video in videos:
             raise _BadRow("repeated videos", f"expected each video once, found {video} again")
@@ -97,11 +101,11 @@ def read_frame_list(path: StrPath, problems: Problems | None = None) -> list[Fra
             ends[video] = max(number + 1, ends.get(video, 0))
             return FrameRow(video, number, 0, line)
         video, (_, number, length) = fields[0], _numbers(fields, _FRAME_ROW)
-        if not 0 <= number < length:
+        if not 0 <= number < length < LARGE:
             raise _BadRow(
                 "rows of impossible frames",
-                "expected a frame number from 0 and below the video's length, "
-                f"found {number} of {length}",
+                "expected a frame number from 0 and below the video's length, and that below "
+                f"{LARGE}, found {number} of {length}",
             )
         if lengths.setdefault(video, length) != length:
             raise _BadRow(
@@ -158,7 +162,7 @@ def _read_rows(
 def _numbers(fields: list[str], example: str) -> list[int]:
     """The numbers after a row's path, as many as in the example."""
     try:
-        numbers = [int(field) for field in fields[1:]]
+        numbers = [parse_whole(field) for field in fields[1:]]
     except ValueError:
         numbers = []
     if len(numbers) != len(example.split()) - 1:
@@ -170,7 +174,7 @@ def _split_frame(fields: list[str]) -> tuple[str, int]:
     """(video, frame) of a row in the short form."""
     _numbers(fields, _SHORT_FRAME_ROW)
     video, _, name = fields[0].rpartition("/")
-    if not video or len(name) != 6 or not name.isdecimal():
+    if not video or len(name) != 6 or not (name.isascii() and name.isdecimal()):
         raise _malformed(fields, f"'{_FRAME_ROW}' or '{_SHORT_FRAME_ROW}'")
     return video, int(name)
 
@@ -183,13 +187,7 @@ def _malformed(fields: list[str], expected: str) -> _BadRow:
 
 def _lines(path: StrPath) -> Iterator[tuple[int, str]]:
     """The lines that are not blank, with their numbers from 1."""
-    try:
-        with open(path, encoding="utf-8-sig") as file:  # -sig: some editors put a mark first
-            text = file.read()
-    except OSError as error:
-        raise UserError(f"{path}: expected a list file, found {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: expected text in UTF-8, found {error.reason}") from None
+    text = read_text(path, "a list file", "text")
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield number, line

@@ -13,13 +13,11 @@ annotation is ``{"bbox", "bbox_mode", "category_id", "track_id", "iscrowd"}``, a
 Frames without objects are kept, with no annotations. Bad objects, frames and rows go to a
 ``Problems`` and are left out; where a loader is called without one, they are errors. A root or a
 list that is not there, and nothing left to read, are errors always. Rows are read in
-``lists.py``; registering with detectron2 is in ``plugin.py``, drawing pairs in
-``pair_mapper.py``.
+``lists.py``, records one by one in ``record_reader.py``; registering with detectron2 is in
+``plugin.py``, drawing pairs in ``pair_mapper.py``.
 """
 
-import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -35,9 +33,8 @@ from .lists import (
     read_image_list,
     read_video_list,
 )
-from .xml_file import StrPath, read_annotation
-
-Record = dict[str, Any]
+from .record_reader import Record, RecordReader
+from .xml_file import StrPath
 
 
 def load_vid_videos(
@@ -61,9 +58,9 @@ def load_vid_videos(
     Raises:
         UserError: no root, no list or nothing left; anything bad where ``problems`` is strict.
     """
-    reader = _Reader.of("VID", root, video_list, classes, other_names, problems)
+    reader = RecordReader.of("VID", root, video_list, classes, other_names, problems)
     rows = read_video_list(video_list, reader.problems)
-    return _collect(reader, _every_frame(rows), sum(row.length for row in rows))
+    return _collect(reader, reader.every_frame(rows), sum(row.length for row in rows))
 
 
 def load_sampled_videos(
@@ -78,12 +75,12 @@ def load_sampled_videos(
 
     Arguments and errors as of :func:`load_vid_videos`.
     """
-    reader = _Reader.of("VID", root, frame_list, classes, other_names, problems)
+    reader = RecordReader.of("VID", root, frame_list, classes, other_names, problems)
     videos: dict[str, VideoRow] = {}
     for row in read_frame_list(frame_list, reader.problems):
         videos.setdefault(row.video, VideoRow(row.video, row.length, row.line))
     total = sum(row.length for row in videos.values())
-    return _collect(reader, _every_frame(videos.values()), total)
+    return _collect(reader, reader.every_frame(videos.values()), total)
 
 
 def load_vid_frames(
@@ -98,8 +95,27 @@ def load_vid_frames(
 
     They are in the list's order; arguments and errors as of :func:`load_vid_videos`.
     """
-    reader = _Reader.of("VID", root, frame_list, classes, other_names, problems)
+    reader = RecordReader.of("VID", root, frame_list, classes, other_names, problems)
     rows = read_frame_list(frame_list, reader.problems)
+    return _collect(reader, rows, len(rows))
+
+
+def load_listed_videos(
+    root: StrPath,
+    frame_list: StrPath,
+    classes: Mapping[str, str],
+    *,
+    other_names: Collection[str] = (),
+    problems: Problems | None = None,
+) -> FrameTable:
+    """Whole videos by a list of all of their frames, as ``VID_val_frames.txt`` is one.
+
+    A frame that the list leaves out is a problem: its neighbours would pass for consecutive ones.
+    Otherwise as :func:`load_vid_frames`.
+    """
+    reader = RecordReader.of("VID", root, frame_list, classes, other_names, problems)
+    rows = read_frame_list(frame_list, reader.problems)
+    _report_gaps(rows, frame_list, reader.problems)
     return _collect(reader, rows, len(rows))
 
 
@@ -115,7 +131,7 @@ def load_det_images(
 
     Arguments and errors as of :func:`load_vid_videos`.
     """
-    reader = _Reader.of("DET", root, image_list, classes, other_names, problems)
+    reader = RecordReader.of("DET", root, image_list, classes, other_names, problems)
     rows = read_image_list(image_list, reader.problems)
     return _collect(reader, rows, len(rows))
 
@@ -136,14 +152,25 @@ def group_by_video(records: Sequence[Record]) -> Sequence[dict[str, Any]]:
     ]
 
 
-def _every_frame(videos: Iterable[VideoRow]) -> Iterator[FrameRow]:
-    for video, length, line in videos:
-        for number in range(length):
-            yield FrameRow(video, number, length, line)
+def _report_gaps(rows: Sequence[FrameRow], frame_list: StrPath, problems: Problems) -> None:
+    """The frames that a list of whole videos does not have, a problem a video."""
+    videos: dict[str, list[FrameRow]] = {}
+    for row in rows:
+        videos.setdefault(row.video, []).append(row)
+    for video, listed in videos.items():
+        numbers = sorted(row.number for row in listed)
+        length, line = listed[0].length, listed[0].line
+        if len(numbers) < length:
+            gap = next((i for i, number in enumerate(numbers) if i != number), len(numbers))
+            message = (
+                f"{frame_list}, line {line}: expected a row for each of the {length} frames of "
+                f"{video}, found none for frame {gap}"
+            )
+            problems.report("frames that are not listed", message, length - len(numbers))
 
 
 def _collect(
-    reader: "_Reader", rows: Iterable[FrameRow] | Iterable[ImageRow], total: int
+    reader: RecordReader, rows: Iterable[FrameRow] | Iterable[ImageRow], total: int
 ) -> FrameTable:
     """All records of a dataset: the one place where they come together, one after another."""
     bar = tqdm(rows, "Reading annotations", total, unit=" files", disable=None)
@@ -152,92 +179,3 @@ def _collect(
         found = reader.problems.summary().replace("\n", "; ")
         raise UserError(f"{reader.list_file}: expected rows of files that are there, found {found}")
     return records
-
-
-@dataclass
-class _Reader:
-    """Reads the records of one list, and holds what is the same for all of its rows."""
-
-    base: str
-    kind: str  # VID or DET
-    list_file: StrPath
-    class_ids: Mapping[str, int]
-    other_names: Collection[str]
-    problems: Problems
-    has_folders: dict[str, bool] = field(default_factory=dict)  # of each video
-    image_counts: dict[str, int] = field(default_factory=dict)  # of folders that miss some
-
-    @classmethod
-    def of(cls, kind, root, list_file, classes, other_names, problems) -> "_Reader":
-        """The reader for a loader's arguments."""
-        class_ids = {name: index for index, name in enumerate(classes)}
-        problems = Problems() if problems is None else problems
-        return cls(
-            _checked_root(root, kind), kind, list_file, class_ids, frozenset(other_names), problems
-        )
-
-    def read(self, rows: Iterable[FrameRow] | Iterable[ImageRow]) -> Iterator[Record]:
-        """One record after another, without those of bad rows."""
-        for row in rows:
-            record = self._frame(row) if isinstance(row, FrameRow) else self._image(*row)
-            if record is not None:
-                yield record
-
-    def _frame(self, row: FrameRow) -> Record | None:
-        if row.video not in self.has_folders:
-            self.has_folders[row.video] = self._find_folders(row)
-        if not self.has_folders[row.video]:  # one problem, not one a frame
-            return None
-        record = self._image(f"{row.video}/{row.number:06d}", row.line)
-        if record is not None:
-            record["video_id"] = row.video
-            record["frame_index"] = row.number
-            record["video_length"] = row.length
-        return record
-
-    def _find_folders(self, row: FrameRow) -> bool:
-        for side in ("Data", "Annotations"):
-            folder = f"{self.base}/{side}/{self.kind}/{row.video}"
-            if not os.path.isdir(folder):
-                where = f"{self.list_file}, line {row.line}"
-                message = f"{where}: {folder}: expected a video's folder, found none"
-                self.problems.report("missing videos", message)
-                return False
-        return True
-
-    def _image(self, image_id: str, line: int) -> Record | None:
-        where = f"{self.list_file}, line {line}"
-        image = f"{self.base}/Data/{self.kind}/{image_id}.JPEG"
-        if not os.path.isfile(image):
-            found = f"none (of {self._count_images(os.path.dirname(image))} in its folder)"
-            message = f"{where}: {image}: expected an image, found {found}"
-            self.problems.report("missing images", message)
-            return None
-        annotation = read_annotation(
-            f"{self.base}/Annotations/{self.kind}/{image_id}.xml",
-            self.class_ids,
-            tracks=self.kind == "VID",
-            other_names=self.other_names,
-            problems=self.problems,
-            named_by=where,
-        )
-        return annotation and {"file_name": image, "image_id": image_id, **annotation}
-
-    def _count_images(self, folder: str) -> int:
-        if folder not in self.image_counts:  # a folder may miss thousands, and be large
-            names = os.listdir(folder) if os.path.isdir(folder) else []
-            self.image_counts[folder] = sum(name.endswith(".JPEG") for name in names)
-        return self.image_counts[folder]
-
-
-def _checked_root(root: StrPath, kind: str) -> str:
-    """``root`` as a plain string, when it holds ``Data/KIND`` and ``Annotations/KIND``."""
-    base = os.path.normpath(root)
-    if not os.path.isdir(base):
-        raise UserError(f"{base}: expected a folder with Data/{kind} in it, found no such folder")
-    for side in ("Data", "Annotations"):
-        if not os.path.isdir(f"{base}/{side}/{kind}"):
-            inner = f"{base}/{side}" if os.path.isdir(f"{base}/{side}") else base
-            found = ", ".join(sorted(os.listdir(inner))[:10]) or "nothing"
-            raise UserError(f"{base}: expected {side}/{kind} in it, found in {inner}: {found}")
-    return base

@@ -20,6 +20,7 @@ from ...errors import UserError
 from ...outputs import atomic_output, ensure_writable, os_errors_name
 from ..problems import Problems
 from .classes import VID_CLASSES
+from .frame_files import frame_numbers
 from .roots import find_imagenet, search_imagenet
 from .xml_file import StrPath
 
@@ -181,6 +182,8 @@ def _images_by_class(root: Path, problems: Problems) -> dict[str, list[str]]:
         if not classes:
             continue
         image = Path(file).relative_to(annotations).with_suffix("").as_posix()
+        if not _can_be_listed(annotations, image, problems):
+            continue
         if not os.path.isfile(root / "Data/DET" / f"{image}.JPEG"):
             problems.report(
                 "missing images",
@@ -196,13 +199,23 @@ def _count_frames(base: Path, videos: list[str], problems: Problems) -> dict[str
     """Video to its number of frames, which its last frame says, as frames may be missing."""
     lengths = {}
     for video in tqdm(videos, "Counting frames", unit=" videos", disable=None):
-        stems = [name[:-5] for name in os.listdir(base / video) if name.endswith(".JPEG")]
-        numbers = [int(stem) for stem in stems if len(stem) == 6 and stem.isdecimal()]
+        if not _can_be_listed(base, video, problems):
+            continue
+        numbers = frame_numbers(base / video)
         if numbers:
             lengths[video] = max(numbers) + 1
         else:
             problems.report("videos without frames", f"{base / video}: expected frames, found none")
     return lengths
+
+
+def _can_be_listed(base: Path, name: str, problems: Problems) -> bool:
+    """Whether a row can begin with this path: in UTF-8, without white space; else a problem."""
+    if name.split() == [name] and not any("\ud800" <= c <= "\udfff" for c in name):
+        return True
+    message = f"{base / name}: expected a path in UTF-8 without white space, for a list"
+    problems.report("paths that no list can hold", message)
+    return False
 
 
 def _folders(path: Path) -> list[str]:

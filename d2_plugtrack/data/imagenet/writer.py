@@ -103,8 +103,9 @@ def _write_image(source: str, target: Path) -> None:
     try:
         with Image.open(source) as image:
             pixels = None if image.format == "JPEG" else image.convert("RGB")
-    except OSError as error:
-        message = f"{source}: expected an image, found {error.strerror or error}"
+    except Exception as error:  # Pillow keeps no list of what it raises on bad input
+        reason = getattr(error, "strerror", None) or error
+        message = f"{source}: expected an image, found {reason}"
         raise BadEntry("images that cannot be read", message) from None
     if target.exists() and target.samefile(source):
         return

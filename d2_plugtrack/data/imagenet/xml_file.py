@@ -6,13 +6,15 @@ bad file gives None.
 """
 
 import xml.etree.ElementTree as ET
-from collections.abc import Collection, Mapping, Sequence
-from math import inf
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
 from os import PathLike
 from typing import Any
 from xml.parsers import expat
 
-from ..problems import Problems
+from ..limits import FAR, LARGE, MAX_PIXELS
+from ..problems import Problems, shown
+from .numbers import parse_decimal, parse_whole
 
 StrPath = str | PathLike[str]
 Annotation = dict[str, Any]
@@ -57,25 +59,28 @@ def read_annotation(
     root = _parse(path, problems, named_by)
     if root is None:
         return None
+    lines = _Lines(path)
     try:
         width, height = _read_size(root)
     except _Bad as bad:
-        problems.report(bad.kind, f"{path}, line {_find_line(path, 'size', 1)}: {bad}")
+        problems.report(bad.kind, f"{path}, line {lines.of('size', 1)}: {bad}")
         return None
     annotations: list[Annotation] = []
+    taken: set[int] = set()
     for position, element in enumerate(root.iterfind("object"), start=1):
         try:
             category = _read_category(element, class_ids, other_names)
             if category is not None:
                 found = _read_object(element, category, (width, height), tracks)
-                if tracks and any(found["track_id"] == a["track_id"] for a in annotations):
+                if tracks and found["track_id"] in taken:
                     raise _Bad(
                         "repeated objects",
                         f"expected each trackid once, found {found['track_id']} again",
                     )
+                taken.add(found.get("track_id"))
                 annotations.append(found)
         except _Bad as bad:
-            line = _find_line(path, "object", position)
+            line = lines.of("object", position)
             problems.report(bad.kind, f"{path}, line {line}, object {position}: {bad}")
     return {"height": height, "width": width, "annotations": annotations}
 
@@ -106,9 +111,14 @@ def _parse(path: StrPath, problems: Problems, named_by: str) -> ET.Element | Non
 def _read_size(root: ET.Element) -> tuple[int, int]:
     """(width, height)."""
     kind = "annotation files without a size"
-    width, height = _numbers(root.find("size"), int, ("width", "height"), "size/", kind)
-    if width < 1 or height < 1:
-        raise _Bad(kind, f"expected a size of at least 1x1, found {width}x{height}")
+    size = _only_child(root, "size")
+    width, height = _numbers(size, parse_whole, ("width", "height"), "size/", kind)
+    if not (1 <= width < LARGE and 1 <= height < LARGE and width * height <= MAX_PIXELS):
+        raise _Bad(
+            kind,
+            f"expected a size of at least 1x1 and at most {MAX_PIXELS} pixels, "
+            f"found {width}x{height}",
+        )
     return width, height
 
 
@@ -116,7 +126,8 @@ def _read_category(
     element: ET.Element, class_ids: Mapping[str, int], other_names: Collection[str]
 ) -> int | None:
     """The category id of an object, or None where its class is not among those asked for."""
-    name = (element.findtext("name") or "").strip()
+    child = _only_child(element, "name")
+    name = "" if child is None else (child.text or "").strip()
     category = class_ids.get(name)
     if category is None and name not in other_names:
         if not name:
@@ -124,7 +135,7 @@ def _read_category(
         known = len(class_ids.keys() | set(other_names))
         raise _Bad(
             "objects of an unknown class",
-            f"expected a name among the {known} known ids, found {name!r}",
+            f"expected a name among the {known} known ids, found {shown(name)}",
         )
     return category
 
@@ -132,12 +143,14 @@ def _read_category(
 def _read_object(
     element: ET.Element, category: int, image_size: tuple[int, int], tracks: bool
 ) -> Annotation:
-    box = _numbers(element.find("bndbox"), float, _SIDES, "bndbox/", "objects without a box")
+    kind = "objects without a box"
+    box = _numbers(_only_child(element, "bndbox"), parse_decimal, _SIDES, "bndbox/", kind)
     x1, y1, x2, y2 = box
-    if not (-inf < x1 < x2 < inf and -inf < y1 < y2 < inf):
+    if not (-FAR < x1 < x2 < FAR and -FAR < y1 < y2 < FAR):
         raise _Bad(
             "boxes without area",
-            f"expected finite xmin < xmax and ymin < ymax, found {box} as [xmin, ymin, xmax, ymax]",
+            f"expected xmin < xmax and ymin < ymax, all nearer than {FAR:.0e} pixels, "
+            f"found {box} as [xmin, ymin, xmax, ymax]",
         )
     width, height = image_size
     if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
@@ -148,55 +161,87 @@ def _read_object(
         )
     annotation = {"bbox": box, "bbox_mode": BBOX_MODE, "category_id": category, "iscrowd": 0}
     if tracks:
-        numbers = _numbers(element, int, ("trackid",), "", "objects without a track id")
+        numbers = _numbers(element, parse_whole, ("trackid",), "", "objects without a track id")
         annotation["track_id"] = numbers[0]
     return annotation
 
 
+def _only_child(element: ET.Element, tag: str) -> ET.Element | None:
+    found = element.findall(tag)
+    if len(found) > 1:
+        raise _twice(tag, len(found))
+    return found[0] if found else None
+
+
+def _twice(tag: str, count: int) -> _Bad:
+    return _Bad("repeated elements", f"expected one {tag}, found {count}")
+
+
 def _numbers(
-    element: ET.Element | None, parse: type, tags: Sequence[str], within: str, kind: str
+    element: ET.Element | None,
+    parse: Callable[[str | None], float],
+    tags: Sequence[str],
+    within: str,
+    kind: str,
 ) -> list:
     """The numbers in the children of those tags; ``within`` names the element in a message."""
     texts = {} if element is None else {child.tag: child.text for child in element}
+    if element is not None and len(texts) < len(element):
+        names = [child.tag for child in element]
+        for tag in tags:
+            if names.count(tag) > 1:
+                raise _twice(f"{within}{tag}", names.count(tag))
     try:
         return [parse(texts[tag]) for tag in tags]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, ValueError):
         tag = next(tag for tag in tags if not _parses(parse, texts.get(tag)))
-        expected = "a whole number" if parse is int else "a number"
-        found = repr(texts[tag] or "") if tag in texts else "no such element"
+        expected = "a whole number" if parse is parse_whole else "a number"
+        found = shown(texts[tag] or "") if tag in texts else "no such element"
         raise _Bad(kind, f"expected {expected} in {within}{tag}, found {found}") from None
 
 
-def _parses(parse: type, text: str | None) -> bool:
+def _parses(parse: Callable[[str | None], float], text: str | None) -> bool:
     try:
         parse(text)
-    except (TypeError, ValueError):
+    except ValueError:
         return False
     return True
 
 
-def _find_line(path: StrPath, tag: str, position: int) -> int:
-    """The line of the root's ``position``-th child of that tag, or of the root without one.
+class _Lines:
+    """The lines of a file's elements, found when one is asked for.
 
-    ElementTree keeps no lines; reading a bad file a second time costs good ones nothing.
+    ElementTree keeps none; reading a bad file a second time costs good ones nothing.
     """
-    lines: list[int] = []
-    root_line = depth = 0
-    parser = expat.ParserCreate()
 
-    def start(name: str, _) -> None:
-        nonlocal root_line, depth
-        if depth == 0:
-            root_line = parser.CurrentLineNumber
-        elif depth == 1 and name == tag:
-            lines.append(parser.CurrentLineNumber)
-        depth += 1
+    def __init__(self, path: StrPath):
+        self._path = path
 
-    def end(_) -> None:
-        nonlocal depth
-        depth -= 1
+    def of(self, tag: str, position: int) -> int:
+        """The line of the root's ``position``-th child of that tag, or of the root without one."""
+        root_line, lines = self._found
+        return lines[tag][position - 1] if tag in lines else root_line
 
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    with open(path, "rb") as file:
-        parser.ParseFile(file)
-    return lines[position - 1] if lines else root_line
+    @cached_property
+    def _found(self) -> tuple[int, dict[str, list[int]]]:
+        """Of the root, and of its children by tag."""
+        lines: dict[str, list[int]] = {}
+        root_line = depth = 0
+        parser = expat.ParserCreate()
+
+        def start(name: str, _) -> None:
+            nonlocal root_line, depth
+            if depth == 0:
+                root_line = parser.CurrentLineNumber
+            elif depth == 1:
+                lines.setdefault(name, []).append(parser.CurrentLineNumber)
+            depth += 1
+
+        def end(_) -> None:
+            nonlocal depth
+            depth -= 1
+
+        parser.StartElementHandler, parser.EndElementHandler = start, end
+        with open(self._path, "rb") as file:
+            parser.ParseFile(file)
+        return root_line, lines

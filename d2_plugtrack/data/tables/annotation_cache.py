@@ -8,6 +8,7 @@ kept with the records and reported again. How a cache file is laid out is in ``t
 """
 
 import hashlib
+import io
 import json
 import logging
 import os
@@ -27,8 +28,9 @@ from .table_file import DamagedFile, read_table_file, write_table_file
 logger = logging.getLogger(__name__)
 
 #: To be raised when readers make other records, or report other problems, of the same files.
-READER_VERSION = 1
+READER_VERSION = 2
 _ABANDONED = 3600.0  # seconds after which an unfinished cache file is nobody's
+_NOT_THERE = OSError, ValueError  # the second of a name that no file can have
 
 Parse = Callable[[Problems], Iterable[Record]]
 
@@ -85,7 +87,9 @@ def imagenet_sources(
     """
     kind = "VID" if has_videos else "DET"
     text = _content(list_file).decode("utf-8-sig", errors="replace")
-    rows = filter(None, (line.split() for line in text.splitlines()))
+    # lines end as they do for who reads the list, and not at the other characters of splitlines
+    lines = io.StringIO(text, newline=None)
+    rows = filter(None, (line.split() for line in lines))
     # two fields are the path of a frame or an image and a number, four begin with a video's path
     folders = dict.fromkeys(r[0].rpartition("/")[0] if len(r) == 2 else r[0] for r in rows)
     return Sources(
@@ -134,8 +138,7 @@ def load_cached(
     else:
         table, met = cached
     for kind, count in met.counts.items():
-        problems.report(kind, met.first[kind])
-        problems.counts[kind] += count - 1
+        problems.report(kind, met.first[kind], count)
     return table
 
 
@@ -188,14 +191,14 @@ def _content(path: str | Path) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read()
-    except OSError:
+    except _NOT_THERE:
         return b""  # the reader says what is wrong with it
 
 
 def _file_state(path: str | Path) -> bytes:
     try:
         found = os.stat(path)
-    except OSError:
+    except _NOT_THERE:
         return b"absent"
     return f"{found.st_size} {found.st_mtime_ns}".encode()
 
@@ -212,7 +215,7 @@ def _folder_state(folder: str | Path) -> bytes:
                 except OSError:  # a link to nothing
                     state = " absent\n"
                 lines.append(os.fsencode(entry.name) + state.encode())
-    except OSError:
+    except _NOT_THERE:
         return b"absent"
     return hashlib.sha256(b"".join(sorted(lines))).digest()
 
@@ -222,6 +225,6 @@ def _folder_names(folder: str | Path) -> bytes:
     try:
         with os.scandir(folder) as entries:
             names = sorted(os.fsencode(entry.name) for entry in entries if entry.is_file())
-    except OSError:
+    except _NOT_THERE:
         return b"absent"
     return hashlib.sha256(b"\0".join(names)).digest()

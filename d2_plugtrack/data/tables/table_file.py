@@ -68,12 +68,19 @@ def read_table_file(path: Path, key: str) -> tuple[FrameTable, dict[str, Any]] |
     """
     with open(path, "rb") as file:
         header, checksum = _read_header(file)
-        if header["key"] != key:
+        if header.get("key") != key:
             return None
         start = file.tell()
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if zlib.crc32(memoryview(data)[start:]) != checksum:
         raise DamagedFile("its content is incomplete or damaged")
+    try:
+        return _table(header, data, start), header["extra"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedFile("its header is of another layout") from error
+
+
+def _table(header: dict[str, Any], data: mmap.mmap, start: int) -> FrameTable:
     arrays: dict[str, Arrays] = {"files": {}, "image_ids": {}, "arrays": {}}
     for name, dtype, shape, offset in header["arrays"]:
         part, _, column = name.partition(".")
@@ -85,7 +92,7 @@ def read_table_file(path: Path, key: str) -> tuple[FrameTable, dict[str, Any]] |
         for folders, part in zip(header["folders"], ("files", "image_ids"), strict=True)
     ]
     store = Store(*names, header["video_ids"], arrays["arrays"])
-    return FrameTable.whole(store), header["extra"]
+    return FrameTable.whole(store)
 
 
 def _groups(store: Store) -> dict[str, Arrays]:
@@ -105,4 +112,10 @@ def _read_header(file) -> tuple[dict[str, Any], int]:
     text = file.read(min(length, 2**31))
     if len(text) != length or zlib.crc32(text) != header_checksum:
         raise DamagedFile("its header is incomplete or damaged")
-    return json.loads(text), checksum
+    try:
+        header = json.loads(text)
+    except ValueError as error:
+        raise DamagedFile("its header is of another layout") from error
+    if not isinstance(header, dict):
+        raise DamagedFile("its header is of another layout")
+    return header, checksum

@@ -13,20 +13,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...outputs import write_json
+from ..limits import LARGE
 from ..problems import Problems
 from ..tables.frame_store import BBOX_MODE, Record
 from .entries import (
-    LARGE,
     BadEntry,
     Entry,
     Id,
     StrPath,
     box_xyxy,
     entries,
+    file_name,
     identifier,
+    image_size,
     load_json,
     noted,
-    text,
     whole,
 )
 from .video_set import (
@@ -112,9 +113,8 @@ def _record(where: str, entry: Entry, videos: dict[Id, Entry], folder: StrPath) 
         raise BadEntry("images of unknown videos", message)
     sizes = {key: videos[video][key] for key in ("height", "width") if key in videos[video]}
     return {
-        "file_name": full_name(folder, text(where, entry, "file_name")),
-        "height": whole(where, {**sizes, **entry}, "height", least=1, below=LARGE),
-        "width": whole(where, {**sizes, **entry}, "width", least=1, below=LARGE),
+        "file_name": full_name(folder, file_name(where, entry)),
+        **image_size(where, {**sizes, **entry}),
         "image_id": entry["id"],
         "video_id": video,
         "frame_index": whole(where, entry, "frame_id", least=0, below=LARGE),

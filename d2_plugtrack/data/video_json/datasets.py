@@ -6,7 +6,6 @@ dataset's name and the video's, so that videos of several files stay apart.
 """
 
 import json
-import logging
 import mmap
 import os
 import re
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import UserError
-from ..problems import Problems
+from ..problems import Problems, one_line
 from ..tables.annotation_cache import Sources, cache_folder, load_cached
 from ..tables.frame_store import Record
 from ..tables.frame_table import FrameTable
@@ -26,8 +25,6 @@ from .coco_vid import read_coco_vid
 from .entries import Entry, StrPath, load_json
 from .video_set import VideoSet, read_categories
 from .youtube_vis import read_youtube_vis
-
-logger = logging.getLogger(__name__)
 
 _CATEGORIES = re.compile(rb'(?<!\\)"categories"\s*:\s*(?=\[)')
 
@@ -92,8 +89,7 @@ class JsonDataset:
         if not table:
             found = problems.summary().replace("\n", "; ") or "none"
             raise UserError(f"{self.path}: expected frames of videos, found {found}")
-        if problems.counts:
-            logger.warning("%s: %s", self.path, problems.summary())
+        problems.log_summary(self.path)
         return table
 
     def _parse(self, problems: Problems) -> Iterator[Record]:
@@ -114,9 +110,10 @@ def _reader(path: StrPath, data: Entry) -> Callable[..., VideoSet]:
         return read_youtube_vis
     if "images" in data:
         return read_coco_vid
+    keys = one_line(", ".join(list(data)[:10])) or "of neither, none"
     raise UserError(
         f"{path}: expected COCO-VID (a list images) or YouTube-VIS (videos with file_names), "
-        f"found the keys {', '.join(map(str, list(data)[:10])) or 'of neither, none'}"
+        f"found the keys {keys}"
     )
 
 
@@ -125,7 +122,8 @@ def _with_images(table: FrameTable, path: StrPath, problems: Problems) -> FrameT
     there = np.ones(len(table), dtype=bool)
     for index, file_name in enumerate(table.file_names()):
         if not os.path.isfile(file_name):
-            message = f"{path}: {file_name}: expected an image, found none"
+            image = table[index]["image_id"]
+            message = f"{path}, image {image}: {file_name}: expected an image, found none"
             problems.report("missing images", message)
             there[index] = False
     return table if there.all() else table.select(there)
@@ -141,6 +139,6 @@ def _find_categories(path: Path) -> list | None:
             return None
         for size in (2**16, 2**22, len(data)):  # the first that holds the whole list
             part = data[places[0] : places[0] + size].decode("utf-8", "ignore")
-            with suppress(json.JSONDecodeError, RecursionError):
+            with suppress(ValueError, RecursionError):  # of which the whole file will tell more
                 return json.JSONDecoder().raw_decode(part)[0]
     return None

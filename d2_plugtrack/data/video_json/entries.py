@@ -5,22 +5,26 @@ object at all is a ``UserError``, since nothing of it could be kept.
 """
 
 import json
+import math
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
-from ..problems import Problems
+from ..limits import FAR, LARGE, MAX_PIXELS
+from ..problems import Problems, shown
+from ..text_file import read_text
 
 Entry = dict[str, Any]
 Id = int | str
 StrPath = str | Path
 
-LARGE = 2**31 - 1  # what sizes and frame numbers are below
-
 _MISSING = object()
-_FAR = 1e9  # pixels; NaN and infinity are not below it
+# Numbers in a text that may be more than a float holds; very few texts have anything like it.
+_MAYBE_TOO_LARGE = re.compile(r"[0-9.][eE]\+?0*[1-9][0-9]{2}|[0-9]{300}")
 
 
 class BadEntry(Exception):
@@ -47,27 +51,39 @@ def noted(problems: Problems) -> Iterator[None]:
 def load_json(path: StrPath) -> Entry:
     """The object in a file.
 
+    NaN and Infinity, which are not JSON but get written, and numbers too large for a float become
+    null.
+
     Raises:
         UserError: no such file, no JSON (with line and column), or no object.
     """
+    content = read_text(path, "a JSON file", "JSON")
+    parsers = {"parse_constant": lambda name: None}
+    if _MAYBE_TOO_LARGE.search(content):  # looked at first, as these take twice the time
+        parsers |= {"parse_float": _finite, "parse_int": _bounded}
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            # NaN and Infinity, which are not JSON but get written, become null.
-            data = json.load(file, parse_constant=lambda name: None)
-    except OSError as error:
-        raise UserError(f"{path}: expected a JSON file, found {error.strerror}") from None
+        data = json.loads(content, **parsers)
     except json.JSONDecodeError as error:
         raise UserError(
             f"{path}, line {error.lineno}, column {error.colno}: expected JSON, found {error.msg}"
         ) from None
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: expected JSON in UTF-8, found {error}") from None
+    except RecursionError:
+        raise UserError(f"{path}: expected JSON, found lists in lists too deep") from None
     if not isinstance(data, dict):
         raise UserError(
             f"{path}: expected an object with videos, categories and annotations, "
             f"found a {type(data).__name__}"
         )
     return data
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _bounded(text: str) -> int | None:
+    return int(text) if len(text) < 300 else None
 
 
 def entries(
@@ -85,9 +101,13 @@ def entries(
     for index, entry in enumerate(found):
         where = f"{path}, {section}[{index}]"
         if not isinstance(entry, dict):
-            problems.report(f"bad {section}", f"{where}: expected an object, found {entry!r:.80}")
+            problems.report(f"bad {section}", f"{where}: expected an object, found {shown(entry)}")
             continue
-        yield (f"{where} (id {entry['id']})" if "id" in entry else where), entry
+        yield (f"{where} (id {_shown_id(entry['id'])})" if "id" in entry else where), entry
+
+
+def _shown_id(value: Any) -> str:
+    return value[:80] if isinstance(value, str) else shown(value)
 
 
 def whole(where: str, entry: Entry, key: str, least: int | None = None, below: int = 2**63) -> int:
@@ -105,6 +125,16 @@ def whole(where: str, entry: Entry, key: str, least: int | None = None, below: i
     return value
 
 
+def image_size(where: str, entry: Entry) -> dict[str, int]:
+    """The ``height`` and ``width`` of an entry; anything that no image has is a BadEntry."""
+    size = {key: whole(where, entry, key, least=1, below=LARGE) for key in ("height", "width")}
+    if size["height"] * size["width"] > MAX_PIXELS:
+        found = f"{size['width']}x{size['height']}"
+        message = f"{where}: expected at most {MAX_PIXELS} pixels of width x height, found {found}"
+        raise BadEntry("entries with missing or bad keys", message)
+    return size
+
+
 def identifier(where: str, entry: Entry, key: str = "id") -> Id:
     """A whole number or a text under ``key``; anything else is a BadEntry."""
     value = entry.get(key, _MISSING)
@@ -120,6 +150,26 @@ def text(where: str, entry: Entry, key: str) -> str:
     if type(value) is not str or not value:
         raise BadEntry("entries with missing or bad keys", _expected(where, key, "a text", value))
     return value
+
+
+def file_name(where: str, entry: Entry) -> str:
+    """The text under ``file_name`` that a file can have as its name, or else a BadEntry."""
+    value = text(where, entry, "file_name")
+    if not is_file_name(value):
+        message = _expected(where, "file_name", "a name that a file can have", value)
+        raise BadEntry("entries with missing or bad keys", message)
+    return value
+
+
+def is_file_name(value: Any) -> bool:
+    """Whether a value is a text that a file can have as its name."""
+    if type(value) is not str or not value or "\0" in value:
+        return False
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    return True
 
 
 def listed(where: str, entry: Entry, key: str) -> list:
@@ -140,9 +190,9 @@ def box_xyxy(where: str, box: Any, size: tuple[int, int]) -> list[float]:
         BadEntry: not four numbers of pixels, no area, or nothing of it inside the image.
     """
     numbers = isinstance(box, list) and len(box) == 4
-    numbers = numbers and all(type(v) in (int, float) and abs(v) < _FAR for v in box)
+    numbers = numbers and all(type(v) in (int, float) and abs(v) < FAR for v in box)
     if not numbers:
-        message = f"{where}: expected [x, y, width, height] in bbox, found {box!r:.80}"
+        message = f"{where}: expected [x, y, width, height] in bbox, found {shown(box)}"
         raise BadEntry("boxes that are not four numbers", message)
     x1, y1 = float(box[0]), float(box[1])
     x2, y2 = x1 + box[2], y1 + box[3]
@@ -157,5 +207,5 @@ def box_xyxy(where: str, box: Any, size: tuple[int, int]) -> list[float]:
 
 
 def _expected(where: str, key: str, expected: str, value: Any) -> str:
-    found = "no such key" if value is _MISSING else f"{value!r:.80}"
+    found = "no such key" if value is _MISSING else shown(value)
     return f"{where}: expected {expected} in {key}, found {found}"

@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...outputs import write_json
-from ..problems import Problems
+from ..problems import Problems, shown
 from ..tables.frame_store import BBOX_MODE, Record
 from .entries import (
-    LARGE,
     BadEntry,
     Entry,
     Id,
@@ -25,6 +24,8 @@ from .entries import (
     box_xyxy,
     entries,
     identifier,
+    image_size,
+    is_file_name,
     listed,
     load_json,
     noted,
@@ -70,15 +71,14 @@ def read_youtube_vis(
 
 def _frames(where: str, entry: Entry, video: Id, folder: StrPath) -> list[Record]:
     files = listed(where, entry, "file_names")
-    if not all(type(name) is str and name for name in files):
-        message = f"{where}: expected texts in file_names, found {files!r:.80}"
+    if not all(map(is_file_name, files)):
+        message = f"{where}: expected texts in file_names, found {shown(files)}"
         raise BadEntry("entries with missing or bad keys", message)
     if entry.get("length", len(files)) != len(files):
-        message = (
-            f"{where}: expected {entry['length']!r} file_names as in length, found {len(files)}"
-        )
+        length = shown(entry["length"])
+        message = f"{where}: expected {length} file_names as in length, found {len(files)}"
         raise BadEntry("videos of another length than they say", message)
-    size = {key: whole(where, entry, key, least=1, below=LARGE) for key in ("height", "width")}
+    size = image_size(where, entry)
     return [
         {
             "file_name": full_name(folder, name),

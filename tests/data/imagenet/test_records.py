@@ -5,6 +5,7 @@ import pytest
 from d2_plugtrack.data.imagenet.records import (
     group_by_video,
     load_det_images,
+    load_listed_videos,
     load_sampled_videos,
     load_vid_frames,
     load_vid_videos,
@@ -268,6 +269,48 @@ def test_everything_bad_is_an_error_where_strict(root, files, fails):
         load_det_images(root, still, CLASSES)
 
 
+@pytest.mark.parametrize("load", [load_vid_videos, load_sampled_videos])
+def test_frames_behind_the_last_image_are_one_problem_however_many(root, files, fails, load):
+    """In no time: nobody looks for a billion files."""
+    path = files.write(root / "videos.txt", "val/a 1 0 2000000000\nval/b 1 0 1\n")
+    records, problems = load_counting(load, root, path)
+    assert [r["image_id"][-8:] for r in records] == ["a/000000", "a/000001", "a/000002", "b/000000"]
+    assert problems.counts == {"missing images": 2_000_000_000 - 3}
+    with fails(f"{path}, line 1: ", "val/a/000003.JPEG: expected an image, found none (of 3"):
+        load(root, path, CLASSES, **OTHERS)
+
+
+def test_a_list_of_whole_videos_has_all_of_their_frames(root, files, fails):
+    """A row that is not there would make its neighbours consecutive frames."""
+    good = "val/b 1 0 1\nval/a 2 0 3\nval/a 3 1 3\nval/a 4 2 3\n"
+    path = files.write(root / "frames.txt", good)
+    expected = load_counting(load_listed_videos, root, path)
+    assert len(expected[0]) == 4 and expected[1].counts == {}
+    path = files.write(root / "frames.txt", "val/b 1 0 1\nval/a 2 0 3\nval/a 4 2 3\n")
+    message = f"{path}, line 2: expected a row for each of the 3 frames of val/a, found none for"
+    with fails(f"{message} frame 1"):
+        load_listed_videos(root, path, CLASSES, **OTHERS)
+    records, problems = load_counting(load_listed_videos, root, path)
+    assert [r["image_id"] for r in records] == ["val/b/000000", "val/a/000000", "val/a/000002"]
+    assert problems.counts == {"frames that are not listed": 1}
+    path = files.write(root / "frames.txt", "val/b 1 0 1\nval/a 2 1 3\n")
+    problems = load_counting(load_listed_videos, root, path)[1]
+    assert problems.counts == {"frames that are not listed": 2}
+    assert problems.first["frames that are not listed"].endswith("frame 0")
+    path = files.write(root / "frames.txt", "val/a/000000 1\nval/a/000002 2\n")
+    with fails(f"{path}, line 1: expected a row for each of the 3 frames", "frame 1"):
+        load_listed_videos(root, path, CLASSES, **OTHERS)
+
+
+def test_a_path_that_no_file_can_have(root, files, fails):
+    path = files.write(root / "videos.txt", "val/a\0 1 0 3\nval/b 1 0 1\n")
+    with fails(f"{path}, line 1: ", "val/a\\x00: expected a video's folder"):
+        load_vid_videos(root, path, CLASSES, **OTHERS)
+    path = files.write(root / "det.txt", "train/x\0/x_1 1\n")
+    with fails(f"{path}, line 1: ", "expected an image, found none (of 0"):
+        load_det_images(root, path, CLASSES, **OTHERS)
+
+
 def test_a_frame_that_does_not_exist_names_its_row(root, files, fails):
     path = files.write(root / "frames.txt", "val/a 1 0 3\nval/b 1 4 5\n")
     with fails(f"{path}, line 2: {root}/Data/VID/val/b/000004.JPEG", "of 1 in its folder"):
@@ -306,6 +349,7 @@ def test_the_two_lists_of_validation_give_the_same_dataset(root, video_list, fil
     for rows in (long, short):
         path = files.write(root / "frames.txt", rows)
         assert load_vid_frames(root, path, CLASSES, **OTHERS) == expected
+        assert load_listed_videos(root, path, CLASSES, **OTHERS) == expected
 
 
 def test_good_files_report_nothing(root, video_list):

@@ -141,6 +141,19 @@ def test_what_is_bad_is_left_out_and_counted(unpacked, files):
     assert f"{name}7.xml, line 2: " in problems.first["malformed annotation files"]
 
 
+@pytest.mark.parametrize("name", ["my video", "two\nlines", "\udce9"])
+def test_paths_that_no_list_can_hold_are_counted(unpacked, files, name):
+    """A row with them would be another one, or none."""
+    expected = contents(make_lists(unpacked, None, seed=0, overwrite=False)[0])
+    files.add(unpacked / "ILSVRC2015", "VID", f"val/{name}/000000", files.xml())
+    files.add(unpacked / "ILSVRC", "DET", f"train/{name}", files.xml(files.xml_object(DOG)))
+    written, problems = make_lists(unpacked, None, seed=0, overwrite=True)
+    assert contents(written) == expected
+    kind = "paths that no list can hold"
+    assert problems.counts == {kind: 2} and problems.first[kind].isprintable()
+    assert ": expected a path in UTF-8 without white space" in problems.first[kind]
+
+
 def test_the_command(unpacked, capsys):
     main = runpy.run_path(str(SCRIPT))["main"]
     arguments = ["--root", str(unpacked), "--seed", "3"]

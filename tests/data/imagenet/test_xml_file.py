@@ -1,5 +1,7 @@
 """One annotation file: what is read of it, and what is said of what is bad, with its line."""
 
+from xml.parsers import expat
+
 import pytest
 
 from d2_plugtrack.data.imagenet.xml_file import BBOX_MODE, read_annotation
@@ -85,6 +87,8 @@ def test_byte_order_mark_and_carriage_returns(annotation_file, files):
         ((1, 2, "inf", 4), "[1.0, 2.0, inf, 4.0]"),
         ((1, 2, 3, "inf"), "[1.0, 2.0, 3.0, inf]"),
         (("nan", 2, 3, 4), "[nan, 2.0, 3.0, 4.0]"),
+        ((1, 2, "1e9", 4), "[1.0, 2.0, 1000000000.0, 4.0]"),
+        ((1, "-1e300", 3, 4), "[1.0, -1e+300, 3.0, 4.0]"),
     ],
 )
 def test_boxes_reversed_without_area_or_not_finite(annotation_file, files, fails, box, found):
@@ -111,6 +115,9 @@ def test_boxes_wholly_outside_the_image(annotation_file, files, fails, box):
         ({"track": "first"}, ("whole number in trackid", "'first'")),
         ({"track": ""}, ("whole number in trackid", "''")),
         ({"track": "1.5"}, ("whole number in trackid", "'1.5'")),
+        ({"track": "1_5"}, ("whole number in trackid", "'1_5'")),
+        ({"track": 2**63}, ("whole number in trackid", "'9223372036854775808'")),
+        ({"name": "n" * 10**6}, ("known ids", "'" + "n" * 79)),
     ],
 )
 def test_objects_with_parts_missing_or_not_numbers(annotation_file, files, fails, fields, parts):
@@ -152,6 +159,47 @@ def test_the_line_is_that_of_the_objects_own_element(tmp_path, files, fails):
         read_annotation(path, IDS)
 
 
+@pytest.mark.parametrize(
+    ("tag", "named"),
+    [("trackid", ""), ("name", ""), ("bndbox", ""), ("xmin", "bndbox/"), ("ymax", "bndbox/")],
+)
+def test_elements_twice(annotation_file, files, fails, tag, named):
+    """Which of the two is meant nobody knows, even where they are alike."""
+    one = files.xml_object()
+    start, end = one.index(f"<{tag}>"), one.index(f"</{tag}>") + len(f"</{tag}>")
+    path = annotation_file(files.xml_object(track=1), one[:end] + one[start:end] + one[end:])
+    with fails(f"{path}, line 5, object 2: expected one {named}{tag}, found 2"):
+        read_annotation(path, IDS)
+    problems = Problems(strict=False)
+    assert len(read_annotation(path, IDS, problems=problems)["annotations"]) == 1
+    assert problems.counts == {"repeated elements": 1}
+
+
+@pytest.mark.parametrize(
+    ("size", "named"),
+    [
+        ("<size><width>6</width><height>4</height></size>" * 2, "size"),
+        ("<size><width>6</width><width>6</width><height>4</height></size>", "size/width"),
+    ],
+)
+def test_a_size_twice(annotation_file, fails, size, named):
+    path = annotation_file(size=size)
+    with fails(f"{path}, line 3: expected one {named}, found 2"):
+        read_annotation(path, IDS)
+    assert_file_is_left_out(path, "repeated elements")
+
+
+def test_thousands_of_bad_objects_are_looked_for_once(annotation_file, files, monkeypatch):
+    path = annotation_file(*[files.xml_object(track=None)] * 3000)
+    parsers = []
+    make = expat.ParserCreate
+    monkeypatch.setattr(expat, "ParserCreate", lambda: parsers.append(make()) or parsers[-1])
+    problems = Problems(strict=False)
+    assert read_annotation(path, IDS, problems=problems)["annotations"] == []
+    assert problems.counts == {"objects without a track id": 3000}
+    assert len(parsers) == 1
+
+
 def test_bad_objects_are_left_out_and_counted(annotation_file, files):
     bad = [{"box": (3, 1, 3, 2)}, {"track": None}, {"name": "n99"}, {"name": ""}]
     bad += [{"box": (1, 2, 3, "x")}, *({"box": box} for box in OUTSIDE)]
@@ -187,6 +235,8 @@ def assert_file_is_left_out(path, kind: str) -> None:
         ("<size><width>64</width></size>", 3, ("size/height", "no such element")),
         ("<size><width>64</width><height>4.5</height></size>", 3, ("size/height", "'4.5'")),
         ("<size><width>0</width><height>48</height></size>", 3, ("at least 1x1", "0x48")),
+        ("<size><width>9</width><height>2147483647</height></size>", 3, ("at most", "9x21474836")),
+        ("<size><width>20000</width><height>9000</height></size>", 3, ("178956970 pixels",)),
     ],
 )
 def test_size_missing_or_not_a_size(annotation_file, files, fails, size, line, parts):

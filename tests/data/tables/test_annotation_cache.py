@@ -4,8 +4,10 @@ import json
 import logging
 import os
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,23 @@ LISTS = {
 }
 
 
+@pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_lines_end_as_for_who_reads_the_list(root, end):
+    """Other line ends are white space in a row, which has two fields and so a frame."""
+    (root / "videos.txt").write_text(f"val/a/000000{end}1\n", encoding="utf-8")
+    sources = imagenet_sources("r", root, root / "videos.txt", CLASSES, has_videos=True)
+    assert sources.image_folders == [f"{root}/Data/VID/val/a"]
+
+
+def test_a_folder_that_no_file_system_has_is_absent(root):
+    (root / "videos.txt").write_text("val/a\0 1 0 3\nval/b 2 0 1\n")
+    sources = imagenet_sources("r", root, root / "videos.txt", CLASSES, has_videos=True)
+    before = sources.fingerprint()
+    assert Sources("r", lists=["a\0"], files=["b\0"]).fingerprint() != before
+    touch_xml(root)
+    assert sources.fingerprint() != before
+
+
 @pytest.mark.parametrize("rows", LISTS.values(), ids=LISTS)
 def test_every_folder_that_a_list_names_is_looked_at(root, rows):
     (root / "videos.txt").write_text(rows, encoding="utf-8")
@@ -270,6 +289,24 @@ def test_a_damaged_file_is_parsed_anew_with_a_warning(load, caplog):
         assert [r.levelname for r in caplog.records] == ["WARNING"]
         assert f"{path}: cannot be used" in caplog.text
     assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("header", [[], {}, {"extra": {}, "arrays": [["x.y"]]}, "no JSON"])
+def test_a_header_of_another_layout_is_a_damaged_file(load, header):
+    """Its checksums are right: whoever wrote it meant something else."""
+    load()
+    (path,) = load.folder.iterdir()
+    whole = path.read_bytes()
+    key = json.JSONDecoder().raw_decode(whole[whole.index(b"{") :].decode("latin-1"))[0]["key"]
+    if isinstance(header, dict):
+        header = {**header, "key": key}
+    text = header.encode() if isinstance(header, str) else json.dumps(header).encode()
+    prefix = struct.pack("<16sQII", whole[:16], len(text), zlib.crc32(text), zlib.crc32(b""))
+    path.write_bytes(prefix + text)
+    with pytest.raises(DamagedFile, match="of another layout"):
+        read_table_file(path, key)
+    load()
+    assert load.parsed == 2 and path.read_bytes() == whole
 
 
 def test_a_folder_in_place_of_the_file_is_no_crash(load, caplog):

@@ -139,6 +139,11 @@ BAD = {
     "NaN": ("annotations.1", {"bbox": [1, 2, float("nan"), 4]}, "in bbox, found [1, 2, None, 4]"),
     "infinity": ("annotations.1", {"bbox": [1, 2, 1e400, 4]}, "in bbox"),
     "no float": ("annotations.1", {"bbox": [1, 2, 10**400, 4]}, "in bbox"),
+    "huge size": ("images.0", {"height": 20_000, "width": 9000}, "178956970 pixels of width"),
+    "no name of a file": ("images.0", {"file_name": "a\0b"}, "can have in file_name, found 'a"),
+    "half a character": ("images.0", {"file_name": "\ud800"}, "can have in file_name, found '"),
+    "long id": ("images.0", {"id": "x" * 10**6, "frame_id": -1}, "from 0 in frame_id, found -1"),
+    "id of two lines": ("images.0", {"id": "a\nb", "frame_id": -1}, "images[0] (id a\\nb): expec"),
     "outside": ("annotations.1", {"bbox": [60, 2, 3, 4]}, "inside 60x50 pixels, found [60, 2"),
     "outside above": ("annotations.1", {"bbox": [1, -4, 3, 4]}, "inside 60x50 pixels"),
     "iscrowd 2": ("annotations.1", {"iscrowd": 2}, "0 or 1 in iscrowd, found 2"),
@@ -161,10 +166,35 @@ def test_bad_entries_are_named_and_left_out(read, tmp_path, path, values, messag
     text = str(error.value)
     assert text.startswith(f"{tmp_path / 'in.json'}, ") and message in text
     assert re.search(r"[a-z]+\[\d\]( \(id .+\))?: expected ", text)  # the entry is named
-    assert "\n" not in text and len(text) < 300
+    assert text.isprintable() and len(text) < 400
     problems = Problems(strict=False)
     read(data, problems)
     assert sum(problems.counts.values()) >= 1 and text in problems.first.values()
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e0400", "9" * 400, "9" * 5000, "NaN", "-Infinity"])
+def test_numbers_that_no_float_holds_are_null(read, tmp_path, number):
+    """Wherever they are: what is not looked at is written again, and JSON has no infinity."""
+    data = changed("annotations.0", area="here", segmentation=[["here"]], bbox=[1, 2, 3, 4.5])
+    path = tmp_path / "numbers.json"
+    path.write_text(json.dumps(data).replace('"here"', number))
+    videos = read_coco_vid(path, Problems())
+    (found, _) = videos.records[1]["annotations"]
+    assert found["area"] is None and found["segmentation"] == [[None]]
+    assert found["bbox"] == [1.0, 2.0, 4.0, 6.5]
+    write_coco_vid(tmp_path / "out.json", videos)
+    path.write_text(json.dumps(changed("images.0", height="here")).replace('"here"', number))
+    with pytest.raises(UserError, match=r"images\[0\] \(id 11\): expected a whole number from 1"):
+        read_coco_vid(path, Problems())
+
+
+@pytest.mark.parametrize("depth", [300, 900])
+def test_a_deep_id_is_named(read, depth):
+    deep: list = []
+    for _ in range(depth):
+        deep = [deep]
+    with pytest.raises(UserError, match=r"images\[0\]|too deep"):
+        read(changed("images.0", id=deep))
 
 
 @pytest.mark.parametrize("section", ["videos", "categories", "images", "annotations"])
@@ -201,8 +231,8 @@ def test_sections_that_are_no_lists_are_errors(read, section, value):
         ('{"videos": [1,\n 2,]}', r"line 2, column \d+: expected JSON, found"),
         ("", "line 1, column 1: expected JSON"),
         ("[1, 2]", "expected an object with videos, categories and annotations, found a list"),
-        (b'{"videos": "\xff"}', "expected JSON in UTF-8"),
-        ("[" * 100_000, "expected JSON"),
+        (b'{"videos":\n "\xff"}', "line 2: expected JSON in UTF-8, found invalid start byte"),
+        ("[" * 100_000, "expected JSON, found lists in lists too deep"),
     ],
 )
 def test_files_that_are_no_json_object_are_errors(tmp_path, text, message):

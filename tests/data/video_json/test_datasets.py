@@ -160,13 +160,15 @@ def test_no_images_at_all_are_an_error(dataset, data):
         dataset(data, images=False).load_records()
 
 
-def test_bad_entries_are_said_now_and_from_the_cache(dataset, caplog):
+def test_bad_entries_are_said_now_and_from_the_cache(dataset, caplog, monkeypatch):
     data = coco_vid(2)
     data["annotations"].insert(0, {"id": 4})
     entry = dataset(data)
     records = list(entry.load_records())
     assert "left out 1 entries with missing or bad keys; the first: " in caplog.text
     caplog.clear()
+    assert list(entry.load_records()) == records and caplog.text == ""  # once in a process
+    monkeypatch.setattr("d2_plugtrack.data.problems._said", set())  # as in another one
     assert list(entry.load_records()) == records
     assert "left out 1 entries with missing or bad keys; the first: " in caplog.text
     with pytest.raises(UserError, match=r"annotations\[0\] \(id 4\)"):
@@ -179,3 +181,31 @@ def test_a_changed_file_is_read_anew(dataset):
     assert list(entry.load_records()) == before
     assert len(list((entry.path.parents[1] / ".annotation_cache").iterdir())) == 1
     assert list(dataset(coco_vid(4)).load_records()) != before
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "1e999"])
+def test_numbers_too_large_are_an_entrys_fault_and_no_crash(dataset, data, number):
+    """Also where only the categories are looked for, which is done with less care."""
+    entry = dataset({**data, "categories": [*data["categories"], {"id": "here", "name": "more"}]})
+    entry.path.write_text(entry.path.read_text().replace('"here"', number))
+    with pytest.raises(UserError, match=r"categories\[\d\].*: expected a whole number in id"):
+        entry.load_records(strict=True)
+    assert len(entry.classes) == len(data["categories"])
+    assert len(entry.load_records()) > 0
+
+
+def test_keys_of_another_object_are_said_on_one_line(tmp_path):
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps({"a\nb": 1, "c" * 10**5: 2}))
+    with pytest.raises(UserError, match=r"found the keys a\\nb, ccc") as error:
+        read_video_json(path, Problems())
+    assert str(error.value).isprintable() and len(str(error.value)) < 1500
+
+
+def test_a_missing_image_is_named_with_its_entry(dataset):
+    data = coco_vid(3)
+    entry = dataset(data)
+    gone = data["images"][0]
+    (entry.path.parent / gone["file_name"]).unlink()
+    with pytest.raises(UserError, match=rf"json, image {gone['id']}: .*{gone['file_name']}: expec"):
+        entry.load_records(strict=True)

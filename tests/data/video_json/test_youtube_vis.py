@@ -115,6 +115,13 @@ BAD = {
         {"file_names": "a"},
         "videos[0] (id 4): expected a list in file_names",
     ),
+    "names of no file": (
+        "videos.0",
+        {"file_names": ["a", "\0"]},
+        "videos[0] (id 4): expected texts in file_names",
+    ),
+    "huge size": ("videos.0", {"height": 2_000_000_000}, "expected at most 178956970 pixels"),
+    "odd length": ("videos.0", {"length": "2" * 10**6}, "(id 4): expected '2222"),
     "odd names": ("videos.0", {"file_names": ["a", 1]}, "videos[0] (id 4): expected texts"),
 }
 
