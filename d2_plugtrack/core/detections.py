@@ -29,6 +29,7 @@ class Candidates(NamedTuple):
 
     boxes: Tensor  # (P, 4) that class's box, clipped to the image
     scores: Tensor  # (P,) minus infinity where the proposal has a NaN or infinity anywhere
+    features_finite: bool = True  # where they are not, proposals are few or none, without a word
 
 
 def per_class_detections(
@@ -55,18 +56,26 @@ def per_class_detections(
 
 
 def best_class_candidates(
-    proposals: Sequence["Proposals"], image_sizes: Sequence[tuple[int, int]]
+    proposals: Sequence["Proposals"],
+    image_sizes: Sequence[tuple[int, int]],
+    features: Tensor | None = None,
 ) -> list[Candidates]:
     """Candidates of the N frames of a batch, brought to the CPU in one transfer.
 
     Args:
         image_sizes: (height, width) of each frame.
+        features: (N, ...), said to be finite or not with the candidates; not looked at where None.
     """
     if not proposals:
         return []
     rows = [_best_class(*frame) for frame in zip(proposals, image_sizes, strict=True)]
-    on_cpu = torch.cat(rows).float().cpu().split([len(r) for r in rows])
-    return [Candidates(r[:, :4], r[:, 4]) for r in on_cpu]
+    sums = rows[0].new_zeros(len(rows), dtype=torch.float32)
+    if features is not None:
+        sums = features.reshape(len(rows), -1).sum(dim=1, dtype=torch.float32)
+    rows.append(sums[:, None].expand(-1, 5))
+    *on_cpu, sums = torch.cat(rows).float().cpu().split([len(r) for r in rows])
+    finite = sums[:, 0].isfinite().tolist()
+    return [Candidates(r[:, :4], r[:, 4], f) for r, f in zip(on_cpu, finite, strict=True)]
 
 
 def _best_class(proposals: "Proposals", image_size: tuple[int, int]) -> Tensor:

@@ -36,7 +36,7 @@ class Tracked(NamedTuple):
     """Where boxes of the previous frame went."""
 
     boxes: Tensor  # (R, 4) in the current frame, clipped to it
-    scores: Tensor  # (R,) predicted IoU with the object, in [0, 1]
+    scores: Tensor  # (R,) predicted IoU with the object, in [0, 1]; NaN where no box was found
 
 
 class Templates(NamedTuple):
@@ -200,7 +200,8 @@ class TrackerHead(nn.Module):
         self, deltas: Tensor, scores: Tensor, boxes: Tensor, image_size: tuple[int, int]
     ) -> Tracked:
         moved = decode_boxes(deltas, boxes, self.box_weights)
-        return Tracked(clip_boxes(moved, image_size), scores)
+        unknown = 0 * deltas.sum(dim=1)  # NaN where a delta is not finite: clipping makes it a box
+        return Tracked(clip_boxes(moved, image_size), scores + unknown)
 
     # ---- the same frame by frame -------------------------------------------------------------
 

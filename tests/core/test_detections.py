@@ -236,5 +236,5 @@ def test_candidates_are_the_likeliest_classes_before_any_threshold():
 def test_candidates_in_half_precision_are_decided_in_float32():
     boxes, scores = random_proposals(20)
     (found,) = best_class_candidates([Proposals(boxes.half(), scores.half())], [SIZE])
-    assert {t.dtype for t in found} == {torch.float32}
+    assert found.boxes.dtype == found.scores.dtype == torch.float32
     best_class_detections(found, score_threshold=0.1, nms_threshold=0.45)  # no NMS of halves
