@@ -28,7 +28,9 @@ class Candidates(NamedTuple):
     """The likeliest class of each proposal of a frame, any score; float32, on the CPU."""
 
     boxes: Tensor  # (P, 4) that class's box, clipped to the image
-    scores: Tensor  # (P,) minus infinity where the proposal has a NaN or infinity anywhere
+    # (P,) minus infinity where the proposal has a NaN or infinity anywhere, or its box is the wrong
+    # way round, at which RoIAlign stops; detectors that code sizes by logarithms have no such boxes
+    scores: Tensor
     features_finite: bool = True  # where they are not, proposals are few or none, without a word
 
 
@@ -83,10 +85,11 @@ def _best_class(proposals: "Proposals", image_size: tuple[int, int]) -> Tensor:
     boxes, scores = proposals
     if scores.shape[1] == 0:
         return scores.new_zeros((0, 5))
-    valid = _is_finite(proposals)
+    finite = _is_finite(proposals)
     best, classes = scores.max(dim=1)
     rows = torch.arange(len(boxes), device=boxes.device)
     boxes = clip_boxes(boxes[rows, classes if boxes.shape[1] > 1 else 0], image_size)
+    valid = finite & (boxes[:, 2:] >= boxes[:, :2]).all(dim=1)
     return torch.cat([boxes, best.masked_fill(~valid, -math.inf)[:, None]], dim=1)
 
 

@@ -158,16 +158,17 @@ class VideoPipeline:
         )
 
     def _check_detections(self, candidates: Candidates | None) -> None:
-        """Some proposals that are not finite are left out, as detectron2 does; not all of them."""
+        """Some proposals that are not valid are left out, as detectron2 does; not all of them."""
         if candidates is None:
             return
         if not candidates.features_finite:
-            self._refuse("the detector's features")
+            self._refuse("NaN or infinity in the detector's features")
         if len(candidates.scores) and candidates.scores.isneginf().all():
-            self._refuse(f"all of {len(candidates.scores)} proposals")
+            count = len(candidates.scores)
+            self._refuse(f"NaN, infinity or a box the wrong way round in all {count} proposals")
 
     def _refuse(self, what: str) -> NoReturn:
-        raise FloatingPointError(f"frame {self._number}: NaN or infinity in {what}")
+        raise FloatingPointError(f"frame {self._number}: {what}")
 
     def _detect_per_frame(self, frame: DetectedFrame) -> FrameResult:
         boxes, scores = per_class_detections(
@@ -208,7 +209,8 @@ class VideoPipeline:
         on_cpu = torch.cat([mapped.boxes, mapped.scores[:, None]], dim=1).cpu()
         unknown = ~on_cpu.isfinite().all(dim=1)
         if unknown.any():
-            self._refuse(f"what the tracker says of {int(unknown.sum())} of {len(on_cpu)} boxes")
+            count = f"{int(unknown.sum())} of {len(on_cpu)}"
+            self._refuse(f"NaN or infinity in what the tracker says of {count} boxes")
         return Tracked(on_cpu[:, :4], on_cpu[:, 4])
 
     def _remember(self, frame: DetectedFrame, boxes: Tensor) -> None:

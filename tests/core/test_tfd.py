@@ -417,7 +417,7 @@ def test_all_proposals_but_not_some_may_be_other_than_finite(build_video):
     detector.proposals[1].scores[:4, 1] = math.nan
     run(detector, tracker)
     detector.proposals[1].scores[4, 2] = math.nan
-    with pytest.raises(FloatingPointError, match="frame 1: NaN or infinity in all of 5 proposals"):
+    with pytest.raises(FloatingPointError, match="frame 1: NaN, .* in all 5 proposals"):
         run(detector, tracker)
 
 
