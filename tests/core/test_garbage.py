@@ -15,7 +15,7 @@ from d2_plugtrack.core.video_rescorer import VideoRescorer
 from tests.garbage import in_a_fork, outcome_of_video, spoil_
 
 SIZE, FRAME_SIZE = (64, 96), (100, 150)
-NUM_CASES = [150, pytest.param(4_000, marks=pytest.mark.slow)]
+NUM_CASES = [150, pytest.param(3_000, marks=pytest.mark.slow)]
 SETTINGS = {
     **{"score_threshold": 0.03, "nms_threshold": 0.45, "iou_score_threshold": 0.3},
     **{"track_nms_threshold": 0.7, "merge_threshold": 0.7, "max_boxes": 12, "masks": True},
