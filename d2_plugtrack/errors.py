@@ -3,7 +3,8 @@
 A mistake in what the user gave (a file that is not there, a key that does not exist, a line that
 does not parse) is not a bug: its message alone must say which file, line or key, what was
 expected and what was found. Commands print it as one line, without a traceback, and exit with 2;
-so they do where detectron2 is asked for and missing.
+so they do where detectron2 is asked for and missing. A FloatingPointError, numbers that became NaN
+or infinite, names where as well: one line, and exit code 1.
 """
 
 import functools
@@ -17,7 +18,10 @@ class UserError(ValueError):
 
 
 def exit_on_user_error(main: Callable[..., object]) -> Callable[..., object]:
-    """Wrap a command's ``main``: a :class:`UserError` becomes a line on stderr and exit code 2."""
+    """Wrap a command's ``main``: a :class:`UserError` becomes a line on stderr and exit code 2.
+
+    A FloatingPointError becomes a line too, and exit code 1.
+    """
 
     @functools.wraps(main)
     def guarded(*args, **kwargs):
@@ -25,6 +29,8 @@ def exit_on_user_error(main: Callable[..., object]) -> Callable[..., object]:
             return main(*args, **kwargs)
         except UserError as error:
             _stop(error)
+        except FloatingPointError as error:
+            _stop(error, 1)
         except ModuleNotFoundError as error:
             if error.name != "detectron2":
                 raise
@@ -39,8 +45,8 @@ def mistake_of(trace: str) -> UserError | None:
     return UserError(message) if name.rpartition(".")[2] == UserError.__name__ else None
 
 
-def _stop(error: Exception) -> NoReturn:
+def _stop(error: Exception, code: int = 2) -> NoReturn:
     # one that a data loader's worker raised arrives with the worker's traceback before it
     message = str(error).rpartition(f"{UserError.__name__}: ")[2].strip()
     print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .build import build_pipeline, build_rescoring, build_spooling
-from .core.detector import VideoDetector, detect_frames
+from .core.detector import DetectedFrame, VideoDetector, detect_frames
 from .core.open_part import RescoredFrame
 from .core.rescoring import Rescoring
 from .core.spool import Spooling
@@ -113,6 +113,7 @@ class VideoPredictor:
         Raises:
             ValueError: no array, or one of another shape or type or without pixels.
             UserError: what waits for the end of the video cannot be written to disk.
+            FloatingPointError: something of the frame is not finite; it is named.
 
         Boxes of the result are on the CPU, scores and masks where the detector is.
         """
@@ -161,9 +162,16 @@ class VideoPredictor:
         given = [_uploaded(g, self.device) for g in given]
         results = []
         for frame in detect_frames(self.detector, self.pipeline.tracker, given):
-            results.append(self.pipeline.step(frame))
+            results.append(self._step_detected(frame))
             self._keep(self.rescorer.push, results[-1])
         return results
+
+    def _step_detected(self, frame: DetectedFrame) -> FrameResult:
+        try:
+            return self.pipeline.step(frame)
+        except BaseException:  # an error ends the video
+            self.reset()
+            raise
 
     def finish(self) -> TrackedVideo:
         """Re-score the video and begin another.

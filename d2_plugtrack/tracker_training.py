@@ -10,12 +10,22 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
 from .core.boxes import scale_boxes
 from .core.detector import VideoDetector
+from .core.finite import (
+    Snapshot,
+    Watch,
+    bad_gradients,
+    refuse_bad_true_boxes,
+    summarize,
+    training_buffers,
+    watch,
+)
 from .core.pair_losses import Objects, pair_losses
 from .core.tracker import TrackerHead
 from .data.labeled_frames import LabeledFrame
@@ -36,11 +46,16 @@ def tracker_losses(
         pairs: as from ``data.labeled_frames.RandomPairs``.
         region_sampling: keyword arguments of ``core.sampling.sample_regions``.
         prepare: makes of a BGR frame what ``detector.extract`` takes.
+
+    Raises:
+        FloatingPointError: a true box that is not finite.
     """
     frames = [prev for prev, _ in pairs] + [curr for _, curr in pairs]
+    refuse_bad_true_boxes([frame.boxes for frame in frames])
     with torch.no_grad():
         features = detector.extract([prepare(frame.image) for frame in frames])
         maps = tracker.tracking_map(features.maps, features.image_sizes)
+        watch("tracking map", maps, lambda i: f"image {i}")
     sizes = zip(features.original_sizes, features.image_sizes, strict=True)
     objects = [
         Objects(
@@ -65,7 +80,7 @@ def load_batches(dataset: IterableDataset, batch_size: int, num_workers: int = 0
 
 def optimize(
     compute_losses: Callable[[Any], Mapping[str, Tensor]],
-    parameters: Iterable[torch.nn.Parameter],
+    parameters: Iterable[nn.Parameter],
     batches: Iterable[Any],
     *,
     max_iter: int,
@@ -74,6 +89,7 @@ def optimize(
     warmup_iters: int,
     clip_value: float = math.inf,
     description: str = "training",
+    trained: nn.Module | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train with AdamW: a linear warm-up, then a cosine down to nothing; a progress bar.
 
@@ -83,14 +99,20 @@ def optimize(
         batches: at least ``max_iter`` of them.
         clip_value: largest norm of the gradient.
         description: of the progress bar.
+        trained: whose parameters they are; it gives their names, and gets its statistics of batch
+            norm back where a step is refused.
 
     Yields:
         The losses of every iteration.
 
     Raises:
-        FloatingPointError: a loss that is not finite; the iteration and the losses are named.
+        FloatingPointError: something that is not finite; the iteration and the tensor are named.
+            Weights, optimizer and batch norm are as before the step.
     """
     parameters = list(parameters)
+    names = {id(p): name for name, p in trained.named_parameters()} if trained else {}
+    named = [(names.get(id(p), f"parameter {i}"), p) for i, p in enumerate(parameters)]
+    before = Snapshot(training_buffers(trained) if trained else [])
     optimizer = torch.optim.AdamW(parameters, lr=base_lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
@@ -100,14 +122,42 @@ def optimize(
     )
     bar = tqdm(islice(batches, max_iter), description, max_iter, unit="step", disable=None)
     for step, batch in enumerate(bar):
-        losses = compute_losses(batch)
-        values = {name: loss.item() for name, loss in losses.items()}
-        if not all(map(math.isfinite, values.values())):
-            raise FloatingPointError(f"{description}, step {step}: losses {values}")
+        before.save()
         optimizer.zero_grad()
-        sum(losses.values()).backward()
-        torch.nn.utils.clip_grad_norm_(parameters, clip_value)
+        try:
+            values = _backward(compute_losses, batch, named, clip_value)
+        except FloatingPointError as error:
+            before.restore()
+            raise FloatingPointError(f"{description}, step {step}: {error}") from None
         optimizer.step()
         schedule.step()
         bar.set_postfix(loss=f"{sum(values.values()):.3f}", refresh=False)
         yield values
+
+
+def _backward(
+    compute_losses: Callable[[Any], Mapping[str, Tensor]],
+    batch: Any,
+    named: Sequence[tuple[str, nn.Parameter]],
+    clip_value: float,
+) -> dict[str, float]:
+    """The losses of a batch, and their gradients left in the parameters, clipped.
+
+    Raises:
+        FloatingPointError: what is not finite.
+    """
+    with Watch() as seen:
+        losses = compute_losses(batch)
+    values = {name: loss.item() for name, loss in losses.items()}
+    problems = seen.names() if seen.flag(torch.device("cpu")) else []
+    problems += [f"{name} is {v}" for name, v in values.items() if not math.isfinite(v)]
+    if not problems:
+        sum(losses.values()).backward()
+        parameters = [p for _, p in named]
+        norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if not norm.isfinite():
+            problems = bad_gradients(named) or [f"norm of the gradient is {norm.item()}"]
+        clip_grads_with_norm_(parameters, clip_value, norm)
+    if problems:
+        raise FloatingPointError(summarize(problems))
+    return values

@@ -17,7 +17,8 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model
-from detectron2.evaluation import inference_context, inference_on_dataset, print_csv_format
+from detectron2.engine.hooks import EvalHook
+from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.solver import build_optimizer as build_sgd
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from detectron2.utils import comm
@@ -46,7 +47,7 @@ from .modeling.imagenet_weights import is_imagenet_weights, load_imagenet_weight
 from .modeling.plugtrack_rcnn import PlugTrackRCNN
 from .plugin import build_model
 from .processes import share_buffers
-from .train_step import StepTrainer
+from .train_step import StepTrainer, evaluation_mode
 
 
 def is_plugtrack(cfg: CfgNode) -> bool:
@@ -155,7 +156,7 @@ class Trainer(DefaultTrainer):
         def detect(inputs: list[dict]) -> list[dict]:  # without the stock detections, for speed
             return [{"frame": f} for f in detect_frames(detector, detector.tracker, inputs)]
 
-        with inference_context(detector):
+        with evaluation_mode(detector):
             result = inference_on_dataset(detect, loader, evaluator)
         loader.bad_images.log_summary()
         if comm.is_main_process():
@@ -165,6 +166,11 @@ class Trainer(DefaultTrainer):
     def build_hooks(self) -> list[HookBase]:
         # first: what fails in a later hook's end would leave it out
         return [LogSummary(self.data_loader.bad_images.summary), *super().build_hooks()]
+
+    def after_train(self) -> None:
+        if self.iter < self.max_iter:  # EvalHook would evaluate after a failure of the last step
+            self._hooks = [hook for hook in self._hooks if not isinstance(hook, EvalHook)]
+        super().after_train()
 
     def resume_or_load(self, resume: bool = True) -> None:
         if resume and self.checkpointer.has_checkpoint():

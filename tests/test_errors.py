@@ -21,6 +21,17 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(capsys):
     assert err == "error: videos.txt, line 3: expected two columns, found 1\n"
 
 
+def test_numbers_that_are_not_finite_are_one_line_and_exit_code_1(capsys):
+    @exit_on_user_error
+    def main():
+        raise FloatingPointError("iteration 12: loss_track_box is nan")
+
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 1
+    assert capsys.readouterr().err == "error: iteration 12: loss_track_box is nan\n"
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyError, RuntimeError, OSError])
 def test_bugs_keep_their_traceback(error):
     @exit_on_user_error

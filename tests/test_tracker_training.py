@@ -297,7 +297,7 @@ def test_a_loss_that_is_not_finite_stops_it_and_is_named(bad, step):
         return {"good": parameter.sum(), "bad": parameter.sum() * (bad if batch == step else 1)}
 
     places = [0.0]
-    with pytest.raises(FloatingPointError, match=rf"stage two, step {step}: .*'bad': -?(nan|inf)"):
+    with pytest.raises(FloatingPointError, match=rf"stage two, step {step}: bad is -?(nan|inf)"):
         for _ in train(compute_losses, [parameter], description="stage two"):
             places.append(parameter.item())
             parameter.data += 1  # so that infinity times it is no NaN

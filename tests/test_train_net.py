@@ -188,6 +188,24 @@ def test_two_processes_train_and_evaluate(data, detector, tmp_path):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_training_that_diverges_in_its_last_step_is_one_line(data, detector, tmp_path, count):
+    if count > 1 and torch.cuda.is_available():
+        pytest.skip("two processes want two GPUs")
+    keys = ["MODEL.WEIGHTS", detector / "model_final.pth", "SOLVER.BASE_LR", "1e25"]
+    keys += ["SOLVER.CHECKPOINT_PERIOD", "1", "SOLVER.WARMUP_ITERS", "0"]
+    result = train(data, PLUGTRACK, tmp_path, f"--num-gpus={count}", *keys)
+    assert result.returncode == 1
+    errors = [x for x in result.stderr.splitlines() if x.startswith("error: iteration 1: ")]
+    assert errors and len(errors) <= count  # the launcher may end a process before it says so
+    printed = result.stdout + result.stderr
+    assert "Traceback" not in printed and not EVALUATED.search(result.stdout)
+    assert (tmp_path / "last_checkpoint").read_text() == "model_0000000.pth"
+    state = torch.load(tmp_path / "model_0000000.pth")["model"]
+    assert all(value.isfinite().all() for value in state.values())
+    assert not (tmp_path / "model_final.pth").exists()
+
+
 @pytest.mark.parametrize("name", ["SGD", "AdamW"])
 def test_optimizers_hold_the_tracker_only(name):
     cfg = load_config(PLUGTRACK, [*SMALL, "SOLVER.OPTIMIZER", name, "SOLVER.BASE_LR", "0.25"])

@@ -4,6 +4,8 @@ They are in a file of their own because the processes that detectron2 starts mus
 what they run.
 """
 
+import copy
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
@@ -88,10 +90,11 @@ class GivenBatches(Trainer):
 
 
 class RememberState(HookBase):
-    """The model's state before the last step."""
+    """The states of the model and the optimizer before the last step."""
 
     def before_step(self):
         self.state = {k: v.clone() for k, v in self.trainer.checkpointer.model.state_dict().items()}
+        self.optimizer = copy.deepcopy(self.trainer.optimizer.state_dict())
 
 
 def build_trainer(folder: Path, config: str, batches: list, *opts) -> GivenBatches:
@@ -113,7 +116,9 @@ def train(trainer: GivenBatches) -> dict:
     histories = trainer.storage.histories().items()
     logged = {k: [v for v, _ in h.values()] for k, h in histories if "loss" in k or k == "lr"}
     state = trainer.checkpointer.model.state_dict()
-    return {"weights": state, "before": memory.state, "logged": logged, "error": error}
+    optimizer = {"before": memory.optimizer, "after": trainer.optimizer.state_dict()}
+    outcome = {"weights": state, "before": memory.state, "optimizer": optimizer}
+    return {**outcome, "logged": logged, "error": error}
 
 
 def run_tracker(folder: Path) -> dict:
@@ -128,13 +133,64 @@ def run_detector(folder: Path) -> dict:
     return train(build_trainer(folder, "detector_tiny.yaml", batches, *DETECTOR))
 
 
-def run_not_finite(folder: Path) -> dict:
-    """The last process's last image of the second step is NaN; batch norm is each one's own."""
+OWN_NORM = {  # statistics of each process's own, of which others do not learn
+    "tracker": ["MODEL.PLUGTRACK.NORM", "BN"],
+    "detector": ["MODEL.RESNETS.NORM", "BN", "MODEL.FPN.NORM", "BN"],
+}
+
+
+def is_last() -> bool:
+    return comm.get_rank() == comm.get_world_size() - 1
+
+
+def run_bad_tracker(folder: Path, damage: Callable) -> dict:
+    """Three steps; ``damage`` is done to the trainer and the batches."""
     generator = torch.Generator().manual_seed(3)
     batches = [[pair_with(count, generator) for count in (2, 1, 0, 1)] for _ in range(3)]
-    batches[1][3]["prev"]["image"][:] = torch.nan
-    own = ["MODEL.PLUGTRACK.NORM", "BN"]
-    return train(build_trainer(folder, "plugtrack_tiny.yaml", batches, *TRACKER, *own))
+    trainer = build_trainer(folder, "plugtrack_tiny.yaml", batches, *TRACKER, *OWN_NORM["tracker"])
+    damage(trainer, batches)
+    return train(trainer)
+
+
+def run_not_finite(folder: Path) -> dict:
+    """One cell of the last process's second image is NaN in the second step."""
+
+    def damage(trainer, batches):
+        def spoil(module, inputs, maps):
+            if trainer.iter == 1 and is_last():
+                maps["p2"][1, 0, 0, 0] = torch.nan
+
+        trainer.checkpointer.model.backbone.register_forward_hook(spoil)
+
+    return run_bad_tracker(folder, damage)
+
+
+def run_bad_box(folder: Path) -> dict:
+    """The last process's last true box of the second step is infinite."""
+
+    def damage(trainer, batches):
+        batches[1][3]["prev"]["instances"].gt_boxes.tensor[0, 2] = torch.inf
+
+    return run_bad_tracker(folder, damage)
+
+
+def run_bad_gradient(folder: Path) -> dict:
+    """The last process's gradient of a bias is infinite in the second step."""
+
+    def damage(trainer, batches):
+        bias = trainer.checkpointer.model.tracker.shared.bias
+        bias.register_hook(lambda g: g / 0 if trainer.iter == 1 and is_last() else g)
+
+    return run_bad_tracker(folder, damage)
+
+
+def run_bad_proposals(folder: Path) -> dict:
+    """The last process's last image of the second step of stage one is NaN: its RPN raises."""
+    generator = torch.Generator().manual_seed(2)
+    batches = [[image_with(count, generator) for count in counts] for counts in IMAGES]
+    batches[1][3]["image"][:] = torch.nan
+    keys = [*DETECTOR, *OWN_NORM["detector"]]
+    return train(build_trainer(folder, "detector_tiny.yaml", batches, *keys))
 
 
 class Squares(nn.Module):
@@ -180,6 +236,9 @@ RUNS = {
     "tracker": run_tracker,
     "detector": run_detector,
     "not finite": run_not_finite,
+    "bad box": run_bad_box,
+    "bad gradient": run_bad_gradient,
+    "bad proposals": run_bad_proposals,
     "accumulation": run_accumulation,
     "evaluation": run_evaluation,
 }

@@ -122,6 +122,7 @@ def run(cfg, compute_losses, trained: torch.nn.Module, dataset, stage: str) -> N
         warmup_iters=solver.WARMUP_ITERS,
         clip_value=solver.CLIP_VALUE,
         description=stage,
+        trained=trained,
     )
     for step, losses in enumerate(steps, start=1):
         if step % LOG_PERIOD == 0:

@@ -82,6 +82,18 @@ def clip_boxes(boxes: Tensor, image_size: tuple[int, int]) -> Tensor:
     return clip_boxes_to_image(torch.nan_to_num(boxes), image_size)
 
 
+def bound_boxes(boxes: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """(R, 4) boxes at most the size of an image of ``(height, width)`` beyond it; NaN stays NaN.
+
+    RoIAlign takes these, and further off there is nothing but zeros.
+    """
+    height, width = image_size
+    x1, y1, x2, y2 = boxes.unbind(dim=1)
+    x1, x2 = (x.clamp(-width, 2 * width) for x in (x1, x2))
+    y1, y2 = (y.clamp(-height, 2 * height) for y in (y1, y2))
+    return torch.stack([x1, y1, x2, y2], dim=1)
+
+
 def scale_boxes(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:
     """(..., 4) boxes of an image of ``from_size`` (height, width) in the pixels of ``to_size``.
 

@@ -28,7 +28,10 @@ class Candidates(NamedTuple):
     """The likeliest class of each proposal of a frame, any score; float32, on the CPU."""
 
     boxes: Tensor  # (P, 4) that class's box, clipped to the image
-    scores: Tensor  # (P,) minus infinity where the proposal has a NaN or infinity anywhere
+    # (P,) minus infinity where the proposal has a NaN or infinity anywhere, or its box is the wrong
+    # way round, at which RoIAlign stops; detectors that code sizes by logarithms have no such boxes
+    scores: Tensor
+    features_finite: bool = True  # where they are not, proposals are few or none, without a word
 
 
 def per_class_detections(
@@ -56,18 +59,26 @@ def per_class_detections(
 
 
 def best_class_candidates(
-    proposals: Sequence["Proposals"], image_sizes: Sequence[tuple[int, int]]
+    proposals: Sequence["Proposals"],
+    image_sizes: Sequence[tuple[int, int]],
+    features: Tensor | None = None,
 ) -> list[Candidates]:
     """Candidates of the N frames of a batch, brought to the CPU in one transfer.
 
     Args:
         image_sizes: (height, width) of each frame.
+        features: (N, ...), said to be finite or not with the candidates; not looked at where None.
     """
     if not proposals:
         return []
     rows = [_best_class(*frame) for frame in zip(proposals, image_sizes, strict=True)]
-    on_cpu = torch.cat(rows).float().cpu().split([len(r) for r in rows])
-    return [Candidates(r[:, :4], r[:, 4]) for r in on_cpu]
+    sums = rows[0].new_zeros(len(rows), dtype=torch.float32)
+    if features is not None:
+        sums = features.reshape(len(rows), -1).sum(dim=1, dtype=torch.float32)
+    rows.append(sums[:, None].expand(-1, 5))
+    *on_cpu, sums = torch.cat(rows).float().cpu().split([len(r) for r in rows])
+    finite = sums[:, 0].isfinite().tolist()
+    return [Candidates(r[:, :4], r[:, 4], f) for r, f in zip(on_cpu, finite, strict=True)]
 
 
 def _best_class(proposals: "Proposals", image_size: tuple[int, int]) -> Tensor:
@@ -75,10 +86,11 @@ def _best_class(proposals: "Proposals", image_size: tuple[int, int]) -> Tensor:
     boxes, scores = proposals
     if scores.shape[1] == 0:
         return scores.new_zeros((0, 5))
-    valid = _is_finite(proposals)
+    finite = _is_finite(proposals)
     best, classes = scores.max(dim=1)
     rows = torch.arange(len(boxes), device=boxes.device)
     boxes = clip_boxes(boxes[rows, classes if boxes.shape[1] > 1 else 0], image_size)
+    valid = finite & (boxes[:, 2:] >= boxes[:, :2]).all(dim=1)
     return torch.cat([boxes, best.masked_fill(~valid, -math.inf)[:, None]], dim=1)
 
 

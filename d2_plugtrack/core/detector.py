@@ -103,9 +103,11 @@ def assemble_frames(
 ) -> list[DetectedFrame]:
     """Detections already made and their features as N :class:`DetectedFrame`."""
     maps: Sequence[Tensor | None] = [None] * len(proposals)
+    watched = min(features.maps.values(), key=Tensor.numel)  # a NaN of the image gets everywhere
     if tracker is not None:
-        maps = tracker.reduced_maps(features.maps, features.image_sizes).unbind()
-    candidates = best_class_candidates(proposals, features.image_sizes)
+        watched = tracker.reduced_maps(features.maps, features.image_sizes)
+        maps = watched.unbind()
+    candidates = best_class_candidates(proposals, features.image_sizes, watched)
     return [
         DetectedFrame(
             proposals_per_image,

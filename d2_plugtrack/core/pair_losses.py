@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .finite import watch
 from .sampling import sample_regions
 from .tracker import TrackerHead
 
@@ -47,6 +48,8 @@ def pair_losses(
     boxes, targets, present = zip(*samples, strict=True)
     deltas, scores = tracker(prev_maps, curr_maps, boxes)
     regions = torch.cat(boxes)
+    for name, values in (("regions", regions), ("box deltas", deltas), ("IoU scores", scores)):
+        watch(name, values)
     count = mean_count(deltas.new_tensor(float(len(regions))))
     count = torch.where(count > 0, count, 1.0)
     return tracker.losses(

@@ -11,13 +11,13 @@ remembered. Linking over the whole video and re-scoring are in ``seq_nms.py``.
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
 
 from .boxes import has_area, pairwise_iou, scale_boxes
-from .detections import best_class_detections, per_class_detections
+from .detections import Candidates, best_class_detections, per_class_detections
 from .detector import DetectedFrame
 from .suppression import suppress
 from .tracker import Templates, Tracked, TrackerHead
@@ -106,10 +106,29 @@ class VideoPipeline:
     def reset(self) -> None:
         """Forget the frame before: the next frame starts a video."""
         self._templates: Templates | None = None  # None: no boxes to track, or no tracker
+        self._number = 0  # of the next frame
+
+    def step(self, frame: DetectedFrame) -> FrameResult:
+        """Go one frame on in the video.
+
+        Raises:
+            FloatingPointError: features, all proposals, or what the tracker says of a box are not
+                finite; the frame is named. Weights or images are broken then: going on without the
+                boxes would give figures that nobody could tell from good ones.
+
+        After an error the video is forgotten.
+        """
+        try:
+            result = self._step(frame)
+        except BaseException:
+            self.reset()
+            raise
+        self._number += 1
+        return result
 
     @torch.no_grad()
-    def step(self, frame: DetectedFrame) -> FrameResult:
-        """Go one frame on in the video."""
+    def _step(self, frame: DetectedFrame) -> FrameResult:
+        self._check_detections(frame.candidates)
         if self.per_frame:
             return self._detect_per_frame(frame)
         if frame.candidates is None:
@@ -134,6 +153,19 @@ class VideoPipeline:
             frame.original_size,
             self._segment(frame, on_device, scores),
         )
+
+    def _check_detections(self, candidates: Candidates | None) -> None:
+        """Some proposals that are not valid are left out, as detectron2 does; not all of them."""
+        if candidates is None:
+            return
+        if not candidates.features_finite:
+            self._refuse("NaN or infinity in the detector's features")
+        if len(candidates.scores) and candidates.scores.isneginf().all():
+            count = len(candidates.scores)
+            self._refuse(f"NaN, infinity or a box the wrong way round in all {count} proposals")
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise FloatingPointError(f"frame {self._number}: {what}")
 
     def _detect_per_frame(self, frame: DetectedFrame) -> FrameResult:
         boxes, scores = per_class_detections(
@@ -172,6 +204,10 @@ class VideoPipeline:
             return Tracked(empty, empty[:, 0])
         mapped = self.tracker.follow(self._templates, frame.tracking_map, frame.image_size)
         on_cpu = torch.cat([mapped.boxes, mapped.scores[:, None]], dim=1).cpu()
+        unknown = ~on_cpu.isfinite().all(dim=1)
+        if unknown.any():
+            count = f"{int(unknown.sum())} of {len(on_cpu)}"
+            self._refuse(f"NaN or infinity in what the tracker says of {count} boxes")
         return Tracked(on_cpu[:, :4], on_cpu[:, 4])
 
     def _remember(self, frame: DetectedFrame, boxes: Tensor) -> None:

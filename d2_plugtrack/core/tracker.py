@@ -26,16 +26,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from .boxes import aligned_iou, clip_boxes, decode_boxes, encode_boxes, expand_boxes
+from .boxes import aligned_iou, bound_boxes, clip_boxes, decode_boxes, encode_boxes, expand_boxes
 from .correlation import depthwise_correlation
 from .features import concatenate_stages, reduce_stages, zero_outside_images_
+from .finite import watch
 
 
 class Tracked(NamedTuple):
     """Where boxes of the previous frame went."""
 
     boxes: Tensor  # (R, 4) in the current frame, clipped to it
-    scores: Tensor  # (R,) predicted IoU with the object, in [0, 1]
+    scores: Tensor  # (R,) predicted IoU with the object, in [0, 1]; NaN where no box was found
 
 
 class Templates(NamedTuple):
@@ -168,9 +169,8 @@ class TrackerHead(nn.Module):
         Where NaN became 0 corners may be the wrong way round, which RoIAlign would crash on.
         """
         height, width = (self.stride * cells for cells in maps.shape[-2:])
-        x1, y1, x2, y2 = torch.nan_to_num(boxes.to(maps.dtype)).unbind(dim=1)
-        x1, x2 = (x.clamp(-width, 2 * width) for x in (x1, x2))
-        y1, y2 = (y.clamp(-height, 2 * height) for y in (y1, y2))
+        finite = torch.nan_to_num(boxes.to(maps.dtype))
+        x1, y1, x2, y2 = bound_boxes(finite, (height, width)).unbind(dim=1)
         low, high = (pick(x1, x2) for pick in (torch.minimum, torch.maximum))
         top, bottom = (pick(y1, y2) for pick in (torch.minimum, torch.maximum))
         return torch.stack([low, top, high, bottom], dim=1)
@@ -200,7 +200,8 @@ class TrackerHead(nn.Module):
         self, deltas: Tensor, scores: Tensor, boxes: Tensor, image_size: tuple[int, int]
     ) -> Tracked:
         moved = decode_boxes(deltas, boxes, self.box_weights)
-        return Tracked(clip_boxes(moved, image_size), scores)
+        unknown = 0 * deltas.sum(dim=1)  # NaN where a delta is not finite: clipping makes it a box
+        return Tracked(clip_boxes(moved, image_size), scores + unknown)
 
     # ---- the same frame by frame -------------------------------------------------------------
 
@@ -270,6 +271,7 @@ class TrackerHead(nn.Module):
             count = max(len(boxes), 1)
         with torch.no_grad():
             predicted = decode_boxes(deltas, boxes, self.box_weights)
+            watch("predicted boxes", predicted)
             iou_targets = torch.where(present, aligned_iou(predicted, targets), 0.0)
             delta_targets = encode_boxes(boxes[present], targets[present], self.box_weights)
         beta = self.smooth_l1_beta

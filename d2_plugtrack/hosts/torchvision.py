@@ -8,16 +8,18 @@ of a frame. detectron2 is not needed.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import maskrcnn_inference
 
+from ..core.boxes import bound_boxes
 from ..core.detector import FrameFeatures, Proposals
+from ..core.finite import refuse_bad_true_boxes, watch
 from ..core.precision import Part
 
 if TYPE_CHECKING:
@@ -143,10 +145,26 @@ def to_image(frame: np.ndarray | Tensor) -> Tensor:
 
 
 def detector_losses(model: FasterRCNN, frames: Sequence["LabeledFrame"]) -> dict[str, Tensor]:
-    """The losses of a model in training mode on N frames with their objects (stage one)."""
+    """The losses of a model in training mode on N frames with their objects (stage one).
+
+    Raises:
+        FloatingPointError: a true box that is not finite.
+    """
+    refuse_bad_true_boxes([frame.boxes for frame in frames])
     device = next(model.parameters()).device
     targets = [
-        {"boxes": frame.boxes.to(device), "labels": frame.labels.to(device) + 1}  # 0: background
+        {
+            "boxes": bound_boxes(frame.boxes, frame.image.shape[:2]).to(device),
+            "labels": frame.labels.to(device) + 1,  # 0: background
+        }
         for frame in frames
     ]
-    return model([to_image(frame.image).to(device) for frame in frames], targets)
+    images = [to_image(frame.image).to(device) for frame in frames]
+    with model.backbone.register_forward_hook(_watch_features):
+        return model(images, targets)
+
+
+def _watch_features(module: nn.Module, inputs: Any, maps: Mapping[str, Tensor] | Tensor) -> None:
+    """The losses are of some cells only; proposals of a NaN are left out without a word."""
+    for name, feature_map in ({"0": maps} if isinstance(maps, Tensor) else maps).items():
+        watch(f"feature map {name}", feature_map, lambda i: f"image {i}")

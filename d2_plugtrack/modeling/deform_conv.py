@@ -13,6 +13,7 @@ from ..prerequisites import require_detectron2
 
 require_detectron2()
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -54,9 +55,12 @@ class DeformConv2d(torchvision.ops.DeformConv2d):
             mask: (N, k, H', W') likewise, the weight of each point (DCNv2); all 1 where None.
 
         Returns:
-            (N, C', H', W') in the type of ``x``.
+            (N, C', H', W') in the type of ``x``; on the CPU all NaN of an image with a NaN offset.
         """
         dtype = torch.promote_types(x.dtype, torch.float32)
+        lost = _images_to_lose(offset)
+        if lost is not None:
+            offset = offset.nan_to_num()
         with torch.autocast(x.device.type, enabled=False):  # half positions are not precise enough
             out = torchvision.ops.deform_conv2d(
                 x.to(dtype),
@@ -68,9 +72,22 @@ class DeformConv2d(torchvision.ops.DeformConv2d):
                 dilation=self.dilation,
                 mask=None if mask is None else mask.to(dtype),
             ).to(x.dtype)
+        if lost is not None:
+            out = out.masked_fill(lost[:, None, None, None], math.nan)
         if self.norm is not None:
             out = self.norm(out)
         return out if self.activation is None else self.activation(out)
+
+
+def _images_to_lose(offset: Tensor) -> Tensor | None:
+    """(N,) booleans of images with a NaN, None where there are none; asked on the CPU only.
+
+    There torchvision's operator would end the process on them.
+    """
+    if offset.device.type != "cpu":
+        return None
+    bad = offset.isnan().flatten(1).any(dim=1)
+    return bad if bad.any() else None
 
 
 class _DeformBlock(DeformBottleneckBlock):

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from ..build import build_region_sampling
 from ..core.detector import FrameFeatures, Proposals, assemble_frames
+from ..core.finite import image_name, watch
 from ..core.pair_losses import Objects, pair_losses
 from ..core.precision import Part
 from ..core.tracker import TrackerHead
@@ -139,8 +140,10 @@ class PlugTrackRCNN(GeneralizedRCNN):
 
     def _tracker_losses(self, pairs: list[dict]) -> dict[str, Tensor]:
         with torch.no_grad():
-            features = self.extract([p["prev"] for p in pairs] + [p["curr"] for p in pairs])
+            frames = [p["prev"] for p in pairs] + [p["curr"] for p in pairs]
+            features = self.extract(frames)
             maps = self.tracker.tracking_map(features.maps, features.image_sizes)
+            watch("tracking map", maps, lambda i: image_name(frames[i], i))
         prev, curr = ([self._objects(p[key]) for p in pairs] for key in ("prev", "curr"))
         prev_maps, curr_maps = maps.split(len(pairs))
         return pair_losses(

@@ -29,6 +29,7 @@ from detectron2.modeling.roi_heads.mask_head import BaseMaskRCNNHead
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
+from ..core.boxes import clip_boxes
 from ..core.precision import Part
 from ..errors import UserError
 
@@ -135,7 +136,9 @@ class CascadeStage(SecondStage):
         boxes, probabilities = [p.proposal_boxes.tensor for p in proposals], []
         for index, predictor in enumerate(heads.box_predictor):
             if index > 0:
-                proposals = heads._create_proposals_from_boxes(boxes, sizes)
+                # detectron2 asserts that they are finite; their scores are not, and tell
+                finite = [clip_boxes(b, size) for b, size in zip(boxes, sizes, strict=True)]
+                proposals = heads._create_proposals_from_boxes(finite, sizes)
             raw = heads._run_stage(box_maps, proposals, index)
             boxes = predictor.predict_boxes(raw, proposals)
             probabilities.append(predictor.predict_probs(raw, proposals))

@@ -278,10 +278,13 @@ def test_candidates_are_the_likeliest_classes_before_any_threshold():
     boxes[1, 1, 3] = math.nan  # of the other class: the proposal has no chance all the same
     (found,) = best_class_candidates([Proposals(boxes, scores)], [SIZE])
     assert found.scores.tolist()[1] == -math.inf and found.boxes.isfinite().all()
+    boxes[0, 1] = torch.tensor([5.0, 9, 15, 8])  # the wrong way round
+    (found,) = best_class_candidates([Proposals(boxes, scores)], [SIZE])
+    assert found.scores.tolist() == [-math.inf] * 2
 
 
 def test_candidates_in_half_precision_are_decided_in_float32():
     boxes, scores = random_proposals(20)
     (found,) = best_class_candidates([Proposals(boxes.half(), scores.half())], [SIZE])
-    assert {t.dtype for t in found} == {torch.float32}
+    assert found.boxes.dtype == found.scores.dtype == torch.float32
     best_class_detections(found, score_threshold=0.1, nms_threshold=0.45)  # no NMS of halves

@@ -13,9 +13,15 @@ import torch
 
 from d2_plugtrack.core.boxes import pairwise_iou
 from d2_plugtrack.core.detections import per_class_detections
-from d2_plugtrack.core.detector import Proposals, detect_frames
+from d2_plugtrack.core.detector import (
+    FrameFeatures,
+    Proposals,
+    assemble_frames,
+    detect_frames,
+)
 from d2_plugtrack.core.rescoring import Rescoring, rescore_video
 from d2_plugtrack.core.tfd import VideoPipeline, merge_tracking_first
+from d2_plugtrack.core.tracker import Tracked
 
 SIZE = (32, 48)  # of the network's input; frames as they came are twice as large
 SETTINGS = {
@@ -407,12 +413,55 @@ def test_300_boxes_are_carried_on(toy_detector, toy_tracker):
     assert len(second.boxes) == 300 and (second.source >= 0).any()
 
 
-def test_unknown_iou_scores_let_go(scripted):
+# ---- what is not finite ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["boxes", "scores"])
+def test_what_the_tracker_does_not_know_is_an_error_that_ends_the_video(scripted, where):
     detector, tracker = scripted
-    shifts = torch.full((9, 4), 1.0)
-    tracker.answers = [(shifts, torch.full((9,), math.nan))] * 4
-    results = run(detector, tracker)
-    assert all((r.source == -1).all() and r.track_scores.isnan().all() for r in results)
+    shifts, scores = torch.full((9, 4), 1.0), torch.full((9,), 0.9)
+    if where == "scores":
+        scores[0] = math.nan
+    else:
+        tracker.follow = lambda templates, *_: Tracked(templates.boxes * math.nan, scores[:1])
+    tracker.answers = [(shifts, scores)] * 4
+    pipeline = VideoPipeline(tracker, **SETTINGS)
+    frames = detect_frames(detector, tracker, list(range(2)))
+    first = pipeline.step(frames[0])
+    with pytest.raises(FloatingPointError, match="frame 1: NaN or infinity in what the tracker"):
+        pipeline.step(frames[1])
+    again = pipeline.step(frames[0])  # the first frame of another video
+    assert again.boxes.equal(first.boxes) and len(again.mapped_boxes) == 0
+
+
+@pytest.mark.parametrize("per_frame", [False, True])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_features_that_are_not_finite_are_an_error(build_video, per_frame, value):
+    detector, tracker = build_video(4)
+    detector.maps = detector.maps.clone()
+    detector.maps[2, -1, -1, -1] = value
+    with pytest.raises(FloatingPointError, match="frame 2: NaN or infinity in the detector's feat"):
+        run(detector, tracker, per_frame=per_frame)
+
+
+def test_without_a_tracker_the_coarsest_map_is_looked_at(build_video):
+    detector, _ = build_video(2)
+    for name, value, finite in (("fine", math.nan, True), ("coarse", math.nan, False)):
+        maps = {"fine": torch.ones(2, 3, 4, 6), "coarse": torch.ones(2, 3, 2, 3)}
+        maps[name][1, 0, 0, 0] = value
+        features = FrameFeatures(maps, [SIZE] * 2, [SIZE] * 2)
+        frames = assemble_frames(detector, None, features, detector.proposals)
+        assert [f.candidates.features_finite for f in frames] == [True, finite]
+
+
+def test_all_proposals_but_not_some_may_be_other_than_finite(build_video):
+    detector, tracker = build_video(3)
+    detector.proposals = [Proposals(grid_boxes(5, 3), torch.rand(5, 3)) for _ in range(3)]
+    detector.proposals[1].scores[:4, 1] = math.nan
+    run(detector, tracker)
+    detector.proposals[1].scores[4, 2] = math.nan
+    with pytest.raises(FloatingPointError, match="frame 1: NaN, .* in all 5 proposals"):
+        run(detector, tracker)
 
 
 # ---- what the stock detector reports --------------------------------------------------------
