@@ -23,6 +23,7 @@ from detectron2.utils import comm
 from torch import nn
 
 from .build import build_video_run
+from .checkpoint_folder import clear_unfinished, find_checkpoint
 from .core.detector import detect_frames
 from .data.loaders import (
     build_image_train_loader,
@@ -161,11 +162,23 @@ class Trainer(DefaultTrainer):
         return [LogSummary(self.data_loader.bad_images.summary), *super().build_hooks()]
 
     def resume_or_load(self, resume: bool = True) -> None:
-        if resume and self.checkpointer.has_checkpoint():
-            with unreadable_weights(self.checkpointer.get_checkpoint_file()):
-                super().resume_or_load(resume)
-        else:
+        """Go on from the newest whole checkpoint in ``OUTPUT_DIR``, or start from MODEL.WEIGHTS.
+
+        Args:
+            resume: start only where there is no checkpoint at all.
+
+        Raises:
+            UserError: checkpoints of which none is whole, or weights that cannot be started from.
+        """
+        if comm.is_main_process():
+            clear_unfinished(self.cfg.OUTPUT_DIR)
+        path = _agreed_checkpoint(self.cfg.OUTPUT_DIR) if resume else ""
+        if not path:
             self._load_starting_weights(self.cfg.MODEL.WEIGHTS)
+            return
+        with unreadable_weights(path):
+            self.checkpointer.load(path)
+        self.start_iter = self.iter + 1  # the iteration in it is the last that was finished
 
     def _load_starting_weights(self, weights: str) -> None:
         if is_plugtrack(self.cfg):
@@ -178,6 +191,20 @@ class Trainer(DefaultTrainer):
             logging.getLogger(__name__).warning(
                 "MODEL.WEIGHTS is empty: the detector starts from random weights"
             )
+
+
+def _agreed_checkpoint(folder: str) -> str:
+    """What the main process finds to go on from, for all of them; empty if there is none."""
+    path, error = "", ""
+    if comm.is_main_process():
+        try:
+            path = str(find_checkpoint(folder) or "")
+        except UserError as problem:
+            error = str(problem)  # raised by all: they would wait for one that is gone
+    path, error = comm.all_gather((path, error))[0]
+    if error:
+        raise UserError(error)
+    return path
 
 
 class LogSummary(HookBase):
