@@ -44,6 +44,7 @@ from .modeling.imagenet_weights import is_imagenet_weights, load_imagenet_weight
 from .modeling.plugtrack_rcnn import PlugTrackRCNN
 from .plugin import build_model
 from .processes import share_buffers
+from .replay import Replay, with_seed
 from .train_step import StepTrainer
 
 
@@ -63,7 +64,7 @@ class Trainer(DefaultTrainer):
         # Not DefaultTrainer's: it cannot put DistributedDataParallel on a CPU, and would make
         # steps of its own.
         super(DefaultTrainer, self).__init__()
-        self.cfg = cfg = scale_to_processes(cfg, comm.get_world_size())
+        self.cfg = cfg = with_seed(scale_to_processes(cfg, comm.get_world_size()))
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         loader = self.build_train_loader(cfg)
@@ -159,7 +160,9 @@ class Trainer(DefaultTrainer):
 
     def build_hooks(self) -> list[HookBase]:
         # first: what fails in a later hook's end would leave it out
-        return [LogSummary(self.data_loader.bad_images.summary), *super().build_hooks()]
+        summary = LogSummary(self.data_loader.bad_images.summary)
+        replay = Replay(self.cfg.SEED, getattr(self.data_loader, "stream", None))
+        return [summary, replay, *super().build_hooks()]
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Go on from the newest whole checkpoint in ``OUTPUT_DIR``, or start from MODEL.WEIGHTS.
