@@ -8,12 +8,13 @@ the file ``last_checkpoint`` holds the name of the newest. Each is a dictionary 
 import logging
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .checkpoint_file import DamagedFile, read_checkpoint
+from .checkpoint_file import DamagedFile, read_checkpoint, write_checkpoint
 from .errors import UserError
-from .outputs import clear_leftovers
+from .outputs import clear_leftovers, write_text
 
 LAST_CHECKPOINT = "last_checkpoint"
 FINAL = "model_final.pth"
@@ -45,6 +46,25 @@ def find_checkpoint(folder: str | Path) -> Path | None:
     if len(problems) > 1 or last.is_file():
         raise UserError(f"{'; '.join(problems)}: no checkpoint is left to go on from")
     return None
+
+
+def save_checkpoint(folder: str | Path, iteration: int, content: Mapping[str, Any]) -> None:
+    """Write the checkpoint after an iteration, and name it the last.
+
+    Args:
+        content: with ``model``.
+
+    Raises:
+        UserError: a place that cannot be written.
+    """
+    path = Path(folder) / f"model_{iteration:07d}.pth"
+    write_checkpoint(path, {**content, "iteration": iteration})
+    name_last(folder, path.name)
+
+
+def name_last(folder: str | Path, name: str) -> None:
+    """Let ``last_checkpoint`` name a file in the folder."""
+    write_text(Path(folder) / LAST_CHECKPOINT, name)
 
 
 def clear_unfinished(folder: str | Path) -> None:

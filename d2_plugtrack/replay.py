@@ -18,6 +18,7 @@ from detectron2.engine import HookBase
 from detectron2.utils import comm
 
 from .data.training_stream import TrainingStream
+from .progress import warn_of_differences
 from .random_state import ITERATION, chosen_seed, seed_everything
 
 logger = logging.getLogger(__name__)
@@ -55,23 +56,8 @@ class Replay(HookBase):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.is_resumed = True
-        if state["seed"] != self.seed:
-            logger.warning(
-                "SEED %d: the training that is resumed has %d, and goes on with that",
-                *(self.seed, state["seed"]),
-            )
+        warn_of_differences(state["seed"], self.seed, state["stream"], self._settings())
         self.seed = state["seed"]
-        saved, own = state["stream"], self._settings()
-        differences = [
-            f"{key} {saved.get(key)} then, {own.get(key)} now"
-            for key in {**saved, **own}
-            if saved.get(key) != own.get(key)
-        ]
-        if differences:
-            logger.warning(
-                "resumed with other data: %s; it will not end as it would have, bit for bit",
-                ", ".join(differences),
-            )
 
     def before_train(self) -> None:
         start = self.trainer.start_iter

@@ -23,11 +23,18 @@ from d2_plugtrack.training import Trainer
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs/TinyVID"
 STAGES = {
-    "images": ("detector_tiny.yaml", ["SOLVER.OPTIMIZER", "AdamW", "MODEL.FPN.NORM", "BN"]),
+    "images": (
+        "detector_tiny.yaml",
+        [
+            *("SOLVER.OPTIMIZER", "AdamW", "MODEL.FPN.NORM", "BN"),
+            *("MODEL.RPN.PRE_NMS_TOPK_TRAIN", 60, "MODEL.RPN.POST_NMS_TOPK_TRAIN", 20),
+            *("MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", 12, "MODEL.RPN.BATCH_SIZE_PER_IMAGE", 16),
+        ],
+    ),
     "pairs": ("plugtrack_tiny.yaml", ["SOLVER.OPTIMIZER", "SGD", "MODEL.PLUGTRACK.CONV_DIM", 8]),
 }
 OPTIONS = [
-    *("MODEL.DEVICE", "cpu", "SOLVER.IMS_PER_BATCH", 2, "SOLVER.MAX_ITER", 12),
+    *("MODEL.DEVICE", "cpu", "SOLVER.IMS_PER_BATCH", 2, "SOLVER.MAX_ITER", 8),
     *("SOLVER.CHECKPOINT_PERIOD", 2, "SOLVER.WARMUP_ITERS", 4, "SOLVER.BASE_LR", 0.002),
     *("DATASETS.TRAIN", "('mixed',)", "DATASETS.TEST", "()", "SEED", 3),
     *("INPUT.MIN_SIZE_TRAIN", "(32, 40)", "INPUT.RANDOM_FLIP", "horizontal"),
@@ -110,6 +117,7 @@ def write_checkpoints(folder: Path, connection=None) -> None:
     """Write checkpoints one after another, without end, keeping a few."""
     torch.set_num_threads(1)
     clear_unfinished(folder)
+    left = len(list(folder.glob(".*.part")))
     found = find_checkpoint(folder)
     model = torch.nn.Linear(250, 1000)  # 1 MB
     checkpointer = StrictCheckpointer(model, str(folder))
@@ -117,7 +125,7 @@ def write_checkpoints(folder: Path, connection=None) -> None:
     if found:
         first = checkpointer.load(str(found))["iteration"] + 1
         assert (model.weight == first - 1).all() and (model.bias == first - 1).all()
-    connection.send(first)
+    connection.send((first, left))
     for iteration in count(first):
         with torch.no_grad():
             model.weight.fill_(iteration)

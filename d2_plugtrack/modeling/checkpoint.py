@@ -19,9 +19,8 @@ from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
 
 from ..checkpoint_file import DamagedFile, read_checkpoint, write_checkpoint
-from ..checkpoint_folder import LAST_CHECKPOINT
+from ..checkpoint_folder import name_last
 from ..errors import UserError
-from ..outputs import write_text
 from ..safe_pickle import load_arrays
 from .imagenet_weights import TIMM, body_keys
 
@@ -131,7 +130,7 @@ class StrictCheckpointer(DetectionCheckpointer):
         self.tag_last_checkpoint(path.name)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
-        write_text(Path(self.save_dir) / LAST_CHECKPOINT, last_filename_basename)
+        name_last(self.save_dir, last_filename_basename)
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         if filename.endswith(".pkl"):
