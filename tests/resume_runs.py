@@ -4,8 +4,10 @@ The processes are forked from one server that has imported everything: starting 
 milliseconds. They are in a file of their own because that server must be able to import them.
 """
 
+import logging
 import multiprocessing
 import os
+import runpy
 import sys
 from itertools import count
 from multiprocessing.connection import Connection
@@ -16,7 +18,10 @@ import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from d2_plugtrack.checkpoint_file import read_checkpoint
 from d2_plugtrack.checkpoint_folder import clear_unfinished, find_checkpoint
+from d2_plugtrack.data.tiny_vid import write_tiny_vid
+from d2_plugtrack.hosts.torchvision_models import build_torchvision_model
 from d2_plugtrack.modeling.checkpoint import StrictCheckpointer
 from d2_plugtrack.plugin import load_config
 from d2_plugtrack.training import Trainer
@@ -32,7 +37,15 @@ STAGES = {
         ],
     ),
     "pairs": ("plugtrack_tiny.yaml", ["SOLVER.OPTIMIZER", "SGD", "MODEL.PLUGTRACK.CONV_DIM", 8]),
+    # by the names of the other tool's stages
+    "detector": ("torchvision_detector_tiny.yaml", []),
+    "tracker": ("torchvision_tiny.yaml", ["MODEL.PLUGTRACK.CONV_DIM", 8]),
 }
+TORCHVISION_OPTIONS = [
+    *("MODEL.DEVICE", "cpu", "SOLVER.IMS_PER_BATCH", 2, "SOLVER.MAX_ITER", 8),
+    *("SOLVER.CHECKPOINT_PERIOD", 2, "SOLVER.WARMUP_ITERS", 4, "SEED", 3),
+    *("INPUT.MIN_SIZE_TEST", 48, "INPUT.MAX_SIZE_TEST", 80),
+]
 OPTIONS = [
     *("MODEL.DEVICE", "cpu", "SOLVER.IMS_PER_BATCH", 2, "SOLVER.MAX_ITER", 8),
     *("SOLVER.CHECKPOINT_PERIOD", 2, "SOLVER.WARMUP_ITERS", 4, "SOLVER.BASE_LR", 0.002),
@@ -84,33 +97,64 @@ class WithoutLogs(Trainer):
         return []
 
 
-def train(folder: Path, records: list[dict], stage: str, opts: list, connection=None) -> None:
+def train(folder: Path, data, stage: str, opts: list, connection=None) -> None:
     """Train in ``folder``, going on if there is something to go on from."""
     _be_quiet(folder)
     torch.set_num_threads(1)
     multiprocessing.set_start_method("fork", force=True)  # of loader workers, as in a fresh process
     config, own = STAGES[stage]
-    keys = [*OPTIONS, *own, "OUTPUT_DIR", folder, "MODEL.WEIGHTS", folder.parent / "start.pth"]
-    cfg = load_config(str(CONFIGS / config), list(map(str, [*keys, *opts])))
+    keys = [*own, "OUTPUT_DIR", folder, "MODEL.WEIGHTS", folder.parent / "start.pth", *opts]
+    run = _train_torchvision if "torchvision" in config else _train_detectron2
+    run(data, stage, str(CONFIGS / config), list(map(str, keys)), connection)
+    connection.send("finished")
+
+
+def _train_detectron2(records, stage, config, keys, connection) -> None:
+    cfg = load_config(config, [*map(str, OPTIONS), *keys])
     _register(records)
     torch.manual_seed(cfg.SEED)
     trainer = WithoutLogs(cfg)
     trainer.resume_or_load(resume=True)
     connection.send(trainer.start_iter)
     trainer.train()
-    connection.send("finished")
 
 
-def write_start(folder: Path, records: list[dict], stage: str, connection=None) -> None:
+def _train_torchvision(root, stage, config, keys, connection) -> None:
+    os.environ["DETECTRON2_DATASETS"] = str(root)
+    output = Path(keys[keys.index("OUTPUT_DIR") + 1])
+    logging.disable()  # the tool says itself what it finds
+    found = find_checkpoint(output)
+    logging.disable(logging.NOTSET)
+    connection.send(read_checkpoint(found)["iteration"] + 1 if found else 0)
+    tool = runpy.run_path(str(CONFIGS.parents[1] / "tools/train_torchvision.py"))
+    flags = ["--resume", "--stage", stage, "--config-file", config]
+    tool["main"]([*flags, *map(str, TORCHVISION_OPTIONS), *keys])
+
+
+def write_start(folder: Path, data, stage: str, connection=None) -> None:
     """The detector that a stage starts from, in ``start.pth``."""
+    _be_quiet(folder)
+    torch.set_num_threads(1)
     config, own = STAGES[stage]
     torch.manual_seed(1)
-    _register(records)
-    cfg = load_config(str(CONFIGS / config), list(map(str, [*OPTIONS, *own])))
-    state = Trainer.build_model(cfg).state_dict()
-    state = {key: value for key, value in state.items() if not key.startswith("tracker.")}
+    if "torchvision" in config:
+        model = build_torchvision_model("tiny_fasterrcnn", 8, 96, 160)
+    else:
+        _register(data)
+        model = Trainer.build_model(
+            load_config(str(CONFIGS / config), list(map(str, [*OPTIONS, *own])))
+        )
+    state = {k: v for k, v in model.state_dict().items() if not k.startswith("tracker.")}
     torch.save({"model": state}, folder / "start.pth")
     connection.send("finished")
+
+
+def write_data(folder: Path, stage: str) -> list[dict] | Path:
+    """What a stage trains on: records, or for torchvision the root of the datasets."""
+    if "torchvision" not in STAGES[stage][0]:
+        return write_videos(folder)
+    write_tiny_vid(folder / "tiny_vid", seed=0, splits=["train"], num_videos=2)
+    return folder
 
 
 def write_checkpoints(folder: Path, connection=None) -> None:
