@@ -23,7 +23,7 @@ from detectron2.utils import comm
 from torch import nn
 
 from .build import build_video_run
-from .checkpoint_folder import clear_unfinished, find_checkpoint
+from .checkpoint_folder import FINAL, clear_unfinished, find_checkpoint
 from .core.detector import detect_frames
 from .data.loaders import (
     build_image_train_loader,
@@ -182,6 +182,9 @@ class Trainer(DefaultTrainer):
         with unreadable_weights(path):
             self.checkpointer.load(path)
         self.start_iter = self.iter + 1  # the iteration in it is the last that was finished
+        if self.start_iter >= self.max_iter and os.path.basename(path) != FINAL:
+            # stopped between the last checkpoint and the final one, which is only written by a step
+            self.checkpointer.save(FINAL.removesuffix(".pth"), iteration=self.iter)
 
     def _load_starting_weights(self, weights: str) -> None:
         if is_plugtrack(self.cfg):

@@ -159,6 +159,17 @@ def test_a_training_that_was_killed_ends_with_the_same_bits(whole, runs):
     assert runs <= 2 or (killed and went_on)
 
 
+def test_one_that_was_killed_before_its_last_file_gets_it(whole):
+    folder = whole.folder / "almost"
+    folder.mkdir()
+    (folder / "model_0000007.pth").write_bytes(
+        (whole.folder / "whole/model_0000007.pth").read_bytes()
+    )
+    (folder / "last_checkpoint").write_text("model_0000007.pth")
+    assert run(folder, whole.data, whole.stage, []) == [8]
+    assert_identical(outcome(folder), whole.final)
+
+
 # At a moment that is chosen, whatever the machine, and with workers where there were none.
 def test_a_damaged_checkpoint_costs_its_iterations_and_no_bit(whole):
     folder = whole.folder / "damaged"
