@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.utils import comm
 
 from d2_plugtrack.checkpoint_file import read_checkpoint
 from d2_plugtrack.checkpoint_folder import clear_unfinished, find_checkpoint
@@ -117,6 +118,27 @@ def _train_detectron2(records, stage, config, keys, connection) -> None:
     trainer.resume_or_load(resume=True)
     connection.send(trainer.start_iter)
     trainer.train()
+
+
+def train_twice(folder: Path, records: list[dict], stage: str) -> None:
+    """On several processes: to the end in ``whole``, and again in ``rest`` from its middle."""
+    torch.set_num_threads(1)
+    _register(records)
+    config, own = STAGES[stage]
+    for name, workers in (("whole", 0), ("rest", 1)):
+        output = folder / name
+        if comm.is_main_process():
+            output.mkdir()
+            if name == "rest":
+                middle = (folder / "whole/model_0000003.pth").read_bytes()
+                (output / "model_0000003.pth").write_bytes(middle)
+                (output / "last_checkpoint").write_text("model_0000003.pth")
+        comm.synchronize()
+        keys = [*OPTIONS, *own, "OUTPUT_DIR", output, "MODEL.WEIGHTS", folder / "start.pth"]
+        keys += ["DATALOADER.NUM_WORKERS", workers, "SOLVER.IMS_PER_BATCH", 4]
+        trainer = WithoutLogs(load_config(str(CONFIGS / config), list(map(str, keys))))
+        trainer.resume_or_load(resume=True)
+        trainer.train()
 
 
 def _train_torchvision(root, stage, config, keys, connection) -> None:

@@ -5,12 +5,14 @@ Where the moments fall differs between machines and runs; the laws hold for all 
 
 import random
 import time
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from detectron2.engine import launch
 
 from d2_plugtrack.checkpoint_file import read_checkpoint
 from tests import resume_runs
@@ -168,6 +170,18 @@ def test_one_that_was_killed_before_its_last_file_gets_it(whole):
     (folder / "last_checkpoint").write_text("model_0000007.pth")
     assert run(folder, whole.data, whole.stage, []) == [8]
     assert_identical(outcome(folder), whole.final)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whole", DETECTRON2, indirect=True)
+def test_two_processes_go_on_with_the_same_bits(whole, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (tmp_path / "start.pth").write_bytes((whole.folder / "start.pth").read_bytes())
+    given = tmp_path, whole.data, whole.stage
+    launch(resume_runs.train_twice, 2, dist_url="auto", args=given, timeout=timedelta(minutes=5))
+    expected = outcome(tmp_path / "whole")
+    assert_identical(outcome(tmp_path / "rest"), expected)
+    assert not torch.equal(*(list(o[0]["model"].values())[-1] for o in (expected, whole.final)))
 
 
 # At a moment that is chosen, whatever the machine, and with workers where there were none.
