@@ -156,6 +156,7 @@ def add_torchvision_config(cfg: "CfgNode") -> None:
     The project's own keys are added as well.
     """
     node = type(cfg)
+    # Of everything that is random; -1 draws one.
     cfg.SEED = 0
     # Where training writes, and where long videos wait for their end (TEST.SEQ_NMS.MEMORY_MB).
     cfg.OUTPUT_DIR = "output"
@@ -187,6 +188,8 @@ def add_torchvision_config(cfg: "CfgNode") -> None:
     cfg.SOLVER.WEIGHT_DECAY = 0.01
     # Largest norm of the gradient.
     cfg.SOLVER.CLIP_VALUE = 5.0
+    # Steps between checkpoints, in OUTPUT_DIR; training can go on from the last (--resume).
+    cfg.SOLVER.CHECKPOINT_PERIOD = 1000
 
     add_plugtrack_config(cfg)
     cfg.HOST = "torchvision"

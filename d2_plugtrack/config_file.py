@@ -1,6 +1,7 @@
 """Config files and ``KEY VALUE`` pairs into a config, mistakes reported in one line.
 
-For any yacs node: detectron2's, or that of a host without it (``config.py``).
+For any yacs node: detectron2's, or that of a host without it (``config.py``). A file is data: tags
+that ask for Python to be executed are refused.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,12 +25,13 @@ def merge_config(cfg: "CfgNode", config_file: str, opts: Sequence[str] = ()) -> 
     The device is CUDA where there is one and the CPU otherwise, unless the config names one.
 
     Raises:
-        UserError: a file that is not there or not YAML, a key that does not exist, a value of
-            another type, or CUDA where there is none.
+        UserError: a file that is not there or not YAML, one with tags of Python in it or in what
+            it is based on, a key that does not exist, a value of another type, or CUDA where there
+            is none.
     """
     cfg.MODEL.DEVICE = ""
     with _mistakes_in(config_file or "--config-file"):
-        cfg.merge_from_file(config_file)
+        cfg.merge_from_file(config_file, allow_unsafe=False)
     with _mistakes_in(" ".join(opts)):
         cfg.merge_from_list(list(opts))
     cfg.MODEL.DEVICE = cfg.MODEL.DEVICE or ("cuda" if torch.cuda.is_available() else "cpu")

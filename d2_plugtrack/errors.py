@@ -39,10 +39,13 @@ def exit_on_user_error(main: Callable[..., object]) -> Callable[..., object]:
     return guarded
 
 
-def mistake_of(trace: str) -> UserError | None:
-    """The :class:`UserError` that a traceback of another process ends with, if it does."""
+def mistake_of(trace: str) -> UserError | FloatingPointError | None:
+    """What is said in one line, if a traceback of another process ends with it."""
     name, _, message = trace.strip().rpartition("\n")[2].partition(": ")
-    return UserError(message) if name.rpartition(".")[2] == UserError.__name__ else None
+    for kind in (UserError, FloatingPointError):
+        if name.rpartition(".")[2] == kind.__name__:
+            return kind(message)
+    return None
 
 
 def _stop(error: Exception, code: int = 2) -> NoReturn:

@@ -1,11 +1,13 @@
 """Output files, whole or not at all: checked before the work, renamed into place after it.
 
-A file is written under a temporary name beside its final one. A place that cannot be written is a
-:class:`UserError` naming the file.
+A file is written under a temporary name beside its final one, and is on the disk before it gets
+that one. A place that cannot be written is a :class:`UserError` naming the file.
 """
 
+import errno
 import json
 import os
+import re
 import stat
 import tempfile
 import uuid
@@ -73,17 +75,56 @@ def ensure_writable(path: str | Path, suffix: str | None = None) -> Path:
         return path
 
 
+_TEMPORARY = re.compile(r"\.(.*)\.[0-9a-f]{8}\.part")
+
+
 @contextmanager
 def atomic_output(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``, renamed to it at the end, removed on an exception."""
+    """Give a temporary name beside ``path``, renamed to it at the end, removed on an exception.
+
+    The content is on the disk before it has its final name, and the name before this returns: a
+    crash of the machine leaves the older file or the new one too.
+    """
     target = Path(os.path.realpath(path))  # what a link points at, not the link
     temporary = target.with_name(f".{target.stem[:40]}.{uuid.uuid4().hex[:8]}.part")
     try:
         yield temporary
+        _synchronize(temporary)
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    _synchronize(target.parent)
+
+
+def clear_leftovers(folder: str | Path, stems: str) -> list[Path]:
+    """Remove what :func:`atomic_output` left of writers that were killed; what was removed.
+
+    For the one program that writes such files into the folder, before it begins.
+
+    Args:
+        folder: need not be there.
+        stems: pattern of the files' names without their endings.
+    """
+    removed = []
+    for path in sorted(Path(folder).glob(".*.part")):
+        name = _TEMPORARY.fullmatch(path.name)
+        if name and re.fullmatch(stems, name[1]):
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
+
+
+def _synchronize(path: Path) -> None:
+    """Wait until a file's content, or a folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that does not do this for folders
+            raise
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from detectron2 import modeling as detectron2_modeling
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from torch import nn
+from yaml import YAMLError
 
 from .build import build_speed, needs_tracker
 from .config import add_plugtrack_config
@@ -55,7 +56,13 @@ def load_config(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
     merge_config(cfg, config_file, opts)
     if cfg.ZOO:
         name, cfg = cfg.ZOO, defaults
-        cfg.merge_from_file(find_zoo_config(name))
+        try:
+            cfg.merge_from_file(find_zoo_config(name), allow_unsafe=False)
+        except YAMLError as error:  # RetinaNet's: tags of Python
+            raise UserError(
+                f"ZOO {name}: expected a two-stage detector (GeneralizedRCNN) in plain YAML: "
+                f"{' '.join(str(error).split())}"
+            ) from error
         if cfg.MODEL.META_ARCHITECTURE != "GeneralizedRCNN":
             raise UserError(
                 f"ZOO {name}: expected a two-stage detector (GeneralizedRCNN), "

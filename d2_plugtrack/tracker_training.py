@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from .core.boxes import scale_boxes
@@ -29,6 +29,8 @@ from .core.finite import (
 from .core.pair_losses import Objects, pair_losses
 from .core.tracker import TrackerHead
 from .data.labeled_frames import LabeledFrame
+from .data.training_stream import ConsecutiveBatches
+from .progress import Progress
 
 Pair = tuple[LabeledFrame, LabeledFrame]
 
@@ -71,10 +73,20 @@ def tracker_losses(
     )
 
 
-def load_batches(dataset: IterableDataset, batch_size: int, num_workers: int = 0) -> DataLoader:
-    """Lists of ``batch_size`` items of an endless dataset."""
+def load_batches(
+    dataset: Dataset, batch_size: int, num_workers: int = 0, start: int = 0
+) -> DataLoader:
+    """Lists of ``batch_size`` items of an endless dataset, whose items have positions from 0 on.
+
+    Args:
+        start: the first batch that is wanted.
+    """
     return DataLoader(
-        dataset, batch_size=batch_size, num_workers=num_workers, collate_fn=list
+        dataset,
+        batch_sampler=ConsecutiveBatches(batch_size, start),
+        num_workers=num_workers,
+        collate_fn=list,
+        generator=torch.Generator(),  # its own: beginning to read draws from nobody else's
     )
 
 
@@ -90,20 +102,22 @@ def optimize(
     clip_value: float = math.inf,
     description: str = "training",
     trained: nn.Module | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train with AdamW: a linear warm-up, then a cosine down to nothing; a progress bar.
 
     Args:
         compute_losses: a batch to losses by name, whose sum is minimised.
         parameters: what is trained.
-        batches: at least ``max_iter`` of them.
+        batches: at least ``max_iter`` of them, less the steps that have been made.
         clip_value: largest norm of the gradient.
         description: of the progress bar.
         trained: whose parameters they are; it gives their names, and gets its statistics of batch
             norm back where a step is refused.
+        progress: where the training stands, kept up to date; None at its beginning, without a seed.
 
     Yields:
-        The losses of every iteration.
+        The losses of every iteration that is still to be made.
 
     Raises:
         FloatingPointError: something that is not finite; the iteration and the tensor are named.
@@ -120,8 +134,12 @@ def optimize(
         * 0.5
         * (1 + math.cos(math.pi * step / max(max_iter, 1))),
     )
-    bar = tqdm(islice(batches, max_iter), description, max_iter, unit="step", disable=None)
-    for step, batch in enumerate(bar):
+    progress = Progress() if progress is None else progress
+    progress.begin(optimizer=optimizer, schedule=schedule)
+    made, batches = progress.step, islice(batches, max(max_iter - progress.step, 0))
+    bar = tqdm(batches, description, max_iter, unit="step", disable=None, initial=made)
+    for step, batch in enumerate(bar, made):
+        progress.seed_step()
         before.save()
         optimizer.zero_grad()
         try:
@@ -131,6 +149,7 @@ def optimize(
             raise FloatingPointError(f"{description}, step {step}: {error}") from None
         optimizer.step()
         schedule.step()
+        progress.step = step + 1
         bar.set_postfix(loss=f"{sum(values.values()):.3f}", refresh=False)
         yield values
 

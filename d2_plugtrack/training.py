@@ -25,6 +25,7 @@ from detectron2.utils import comm
 from torch import nn
 
 from .build import build_pipeline, build_scoring
+from .checkpoint_folder import FINAL, clear_unfinished, find_checkpoint
 from .core.detector import detect_frames
 from .data.loaders import (
     build_image_train_loader,
@@ -47,6 +48,7 @@ from .modeling.imagenet_weights import is_imagenet_weights, load_imagenet_weight
 from .modeling.plugtrack_rcnn import PlugTrackRCNN
 from .plugin import build_model
 from .processes import share_buffers
+from .replay import Replay, with_seed
 from .train_step import StepTrainer, evaluation_mode
 
 
@@ -66,7 +68,7 @@ class Trainer(DefaultTrainer):
         # Not DefaultTrainer's: it cannot put DistributedDataParallel on a CPU, and would make
         # steps of its own.
         super(DefaultTrainer, self).__init__()
-        self.cfg = cfg = scale_to_processes(cfg, comm.get_world_size())
+        self.cfg = cfg = with_seed(scale_to_processes(cfg, comm.get_world_size()))
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         loader = self.build_train_loader(cfg)
@@ -165,7 +167,9 @@ class Trainer(DefaultTrainer):
 
     def build_hooks(self) -> list[HookBase]:
         # first: what fails in a later hook's end would leave it out
-        return [LogSummary(self.data_loader.bad_images.summary), *super().build_hooks()]
+        summary = LogSummary(self.data_loader.bad_images.summary)
+        replay = Replay(self.cfg.SEED, getattr(self.data_loader, "stream", None))
+        return [summary, replay, *super().build_hooks()]
 
     def after_train(self) -> None:
         if self.iter < self.max_iter:  # EvalHook would evaluate after a failure of the last step
@@ -173,11 +177,26 @@ class Trainer(DefaultTrainer):
         super().after_train()
 
     def resume_or_load(self, resume: bool = True) -> None:
-        if resume and self.checkpointer.has_checkpoint():
-            with unreadable_weights(self.checkpointer.get_checkpoint_file()):
-                super().resume_or_load(resume)
-        else:
+        """Go on from the newest whole checkpoint in ``OUTPUT_DIR``, or start from MODEL.WEIGHTS.
+
+        Args:
+            resume: start only where there is no checkpoint at all.
+
+        Raises:
+            UserError: checkpoints of which none is whole, or weights that cannot be started from.
+        """
+        if comm.is_main_process():
+            clear_unfinished(self.cfg.OUTPUT_DIR)
+        path = _agreed_checkpoint(self.cfg.OUTPUT_DIR) if resume else ""
+        if not path:
             self._load_starting_weights(self.cfg.MODEL.WEIGHTS)
+            return
+        with unreadable_weights(path):
+            self.checkpointer.load(path)
+        self.start_iter = self.iter + 1  # the iteration in it is the last that was finished
+        if self.start_iter >= self.max_iter and os.path.basename(path) != FINAL:
+            # stopped between the last checkpoint and the final one, which is only written by a step
+            self.checkpointer.save(FINAL.removesuffix(".pth"), iteration=self.iter)
 
     def _load_starting_weights(self, weights: str) -> None:
         if is_plugtrack(self.cfg):
@@ -190,6 +209,20 @@ class Trainer(DefaultTrainer):
             logging.getLogger(__name__).warning(
                 "MODEL.WEIGHTS is empty: the detector starts from random weights"
             )
+
+
+def _agreed_checkpoint(folder: str) -> str:
+    """What the main process finds to go on from, for all of them; empty if there is none."""
+    path, error = "", ""
+    if comm.is_main_process():
+        try:
+            path = str(find_checkpoint(folder) or "")
+        except UserError as problem:
+            error = str(problem)  # raised by all: they would wait for one that is gone
+    path, error = comm.all_gather((path, error))[0]
+    if error:
+        raise UserError(error)
+    return path
 
 
 class LogSummary(HookBase):

@@ -1,19 +1,18 @@
 """Weights files: ``{"model": state}`` with the detector's own names and ``tracker.*``.
 
-Written whole or not at all; read without executing anything (``weights_only``). detectron2's own
-checkpoints and its zoo are read by ``modeling/checkpoint.py``.
+Written whole or not at all, with a checksum, and read without executing anything
+(``checkpoint_file.py``). detectron2's own checkpoints and its zoo are read by
+``modeling/checkpoint.py``.
 """
 
-import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
+from .checkpoint_file import read_checkpoint, write_checkpoint
 from .errors import UserError
-from .outputs import atomic_output, os_errors_name
 
 PREFIX = "tracker."
 
@@ -22,14 +21,15 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a file by name, on the CPU.
 
     Raises:
-        UserError: no such file, or one without ``{"model": {name: tensor}}`` that loads safely.
+        UserError: no such file, a damaged one, or one without ``{"model": {name: tensor}}`` that
+            loads safely.
     """
     if not str(path):
         raise UserError("MODEL.WEIGHTS is empty: expected the path of a weights file")
     if not os.path.isfile(path):
         raise UserError(f"{path}: no such file")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)["model"]
+        state = read_checkpoint(path)["model"]
         if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
             raise TypeError("something in it is not a tensor with a name")
     except Exception as error:  # unpickling a stranger's bytes can raise anything
@@ -44,10 +44,7 @@ def write_weights(path: str | Path, state: Mapping[str, Tensor]) -> None:
     Raises:
         UserError: a place that cannot be written.
     """
-    content = io.BytesIO()  # not into the file: a full disk would be a RuntimeError of torch's
-    torch.save({"model": dict(state)}, content)
-    with os_errors_name(path), atomic_output(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    write_checkpoint(path, {"model": dict(state)})
 
 
 def joined_state(detector: nn.Module, tracker: nn.Module | None) -> dict[str, Tensor]:

@@ -90,7 +90,7 @@ for name in sys.argv[1:]:
     needing = run_python(code, *module_names("d2_plugtrack")).split("\n")
     modeling = [n for n in module_names("d2_plugtrack/modeling") if n != "d2_plugtrack.modeling"]
     others = ("data.image_mapper", "data.loaders", "data.pair_mapper", "evaluation", "plugin")
-    others += ("benchmarks.training", "train_step", "training")
+    others += ("benchmarks.training", "replay", "train_step", "training")
     expected = [*modeling, *(f"d2_plugtrack.{name}" for name in others)]
     assert sorted(line.rstrip() for line in needing if line) == sorted(expected)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import IterableDataset
+from torch.utils.data import Dataset
 
 from d2_plugtrack.core.detector import FrameFeatures
 from d2_plugtrack.core.pair_losses import Objects, pair_losses
@@ -170,18 +170,19 @@ def test_no_objects_in_the_first_frames(detector, tracker):
 # ---- batches -------------------------------------------------------------------------------------
 
 
-class Counting(IterableDataset):
-    def __iter__(self):
-        return itertools.count()
+class Positions(Dataset):
+    def __getitem__(self, position):
+        return position
 
 
+@pytest.mark.parametrize("start", [0, 2])
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_batches_are_lists_of_the_items(num_workers):
-    batches = list(itertools.islice(load_batches(Counting(), 3, num_workers), 4))
-    if num_workers:
-        assert batches == [[0, 1, 2], [0, 1, 2], [3, 4, 5], [3, 4, 5]]  # each counts for itself
-    else:
-        assert batches == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
+def test_batches_are_lists_of_the_items(num_workers, start):
+    state = torch.get_rng_state()
+    batches = load_batches(Positions(), 3, num_workers, start)
+    expected = [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11], [12, 13, 14]]
+    assert list(itertools.islice(batches, 3)) == expected[start : start + 3]
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 # ---- the optimizer's steps -----------------------------------------------------------------------

@@ -402,7 +402,7 @@ MISTAKES = {
     ),
     "one-stage zoo config": (
         *(TRAIN, STAGE_TWO, ["ZOO", "COCO-Detection/retinanet_R_50_FPN_1x.yaml"]),
-        "expected a two-stage detector (GeneralizedRCNN), found RetinaNet",
+        "expected a two-stage detector (GeneralizedRCNN)",
     ),
     "resumed with another architecture": (
         *(TRAIN, [*STAGE_ONE, "--resume"]),

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import resource
 from pathlib import Path
 
 import pytest
@@ -121,19 +122,18 @@ def test_writing_leaves_nothing_but_the_file(state, path):
     assert same(read_weights(path), without_tracker(state))
 
 
-def test_writing_that_fails_leaves_the_file_that_was_there(state, path, monkeypatch):
-    write_weights(path, state)
-
-    def half_written(self, content):
-        with open(self, "wb") as file:
-            file.write(bytes(content)[:100])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", half_written)
-    with pytest.raises(UserError, match=f"{path}: cannot be written: No space left"):
-        write_weights(path, without_tracker(state))
+@pytest.mark.parametrize("room", [0, 100, 2000])
+def test_writing_that_fails_leaves_the_file_that_was_there(state, path, room):
+    write_weights(path, without_tracker(state))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)  # as a full disk, at another errno
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        with pytest.raises(UserError, match=f"{path}: cannot be written: File too large"):
+            write_weights(path, state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(path.parent.iterdir()) == [path]
-    assert same(read_weights(path), state)
+    assert same(read_weights(path), without_tracker(state))
 
 
 def test_what_cannot_be_saved_leaves_nothing(path):
@@ -240,6 +240,15 @@ def test_a_truncated_file_is_refused(detector, tracker, state, path, zipped):
     for share in (0.01, 0.3, 0.6, 0.9, 0.999):
         path.write_bytes(whole[: int(share * len(whole))])
         assert "not a checkpoint that can be loaded" in refusal(path, detector, tracker)
+
+
+def test_damage_of_what_was_written_here_never_goes_unseen(state, path):
+    write_weights(path, state)
+    whole = path.read_bytes()
+    for place in torch.randint(len(whole), (300,)).tolist():
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        with pytest.raises(UserError, match=f"{path}: not a checkpoint that can be loaded"):
+            read_weights(path)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

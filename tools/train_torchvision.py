@@ -6,17 +6,21 @@
     train_torchvision.py --stage tracker --config-file configs/TinyVID/torchvision_tiny.yaml \\
         MODEL.WEIGHTS output/torchvision/detector/model_final.pth
 
-Each leaves OUTPUT_DIR/model_final.pth.
+Each leaves OUTPUT_DIR/model_final.pth, and checkpoints beside it from which --resume goes on: a
+training that was stopped ends with the same bits as one that was not.
 """
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
 from d2_plugtrack.build import build_region_sampling
+from d2_plugtrack.checkpoint_file import read_checkpoint
+from d2_plugtrack.checkpoint_folder import clear_unfinished, find_checkpoint, save_checkpoint
 from d2_plugtrack.data.bad_images import BadImages
 from d2_plugtrack.data.catalog import check_order_of_classes, find_dataset
 from d2_plugtrack.data.imagenet.records import group_by_video
@@ -27,8 +31,10 @@ from d2_plugtrack.host import load_torchvision_config, open_torchvision
 from d2_plugtrack.hosts.torchvision import detector_losses
 from d2_plugtrack.hosts.torchvision_models import build_torchvision_model
 from d2_plugtrack.outputs import ensure_writable
+from d2_plugtrack.progress import Progress
+from d2_plugtrack.random_state import chosen_seed
 from d2_plugtrack.tracker_training import load_batches, optimize, tracker_losses
-from d2_plugtrack.weights import joined_state, write_weights
+from d2_plugtrack.weights import joined_state, load_joined, write_weights
 
 LOG_PERIOD = 100  # iterations
 
@@ -43,14 +49,17 @@ def main(argv: list[str] | None = None) -> None:
     except OSError as error:
         raise UserError(f"OUTPUT_DIR {cfg.OUTPUT_DIR}: cannot be written: {error}") from error
     ensure_writable(output)
+    clear_unfinished(cfg.OUTPUT_DIR)
+    start = find_checkpoint(cfg.OUTPUT_DIR) if args.resume else None
+    cfg.SEED = chosen_seed(cfg.SEED)
     torch.manual_seed(cfg.SEED)
-    state = train_detector(cfg) if args.stage == "detector" else train_tracker(cfg)
+    state = (train_detector if args.stage == "detector" else train_tracker)(cfg, start)
     write_weights(output, state)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
-def train_detector(cfg) -> dict[str, torch.Tensor]:
-    """Stage one, on single frames and stills, from nothing."""
+def train_detector(cfg, start: Path | None) -> dict[str, torch.Tensor]:
+    """Stage one, on single frames and stills, from nothing or from a checkpoint."""
     sizes = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
     model = build_torchvision_model(cfg.MODEL.NAME, cfg.MODEL.NUM_CLASSES, *sizes)
     if model.roi_heads.has_mask():
@@ -58,34 +67,37 @@ def train_detector(cfg) -> dict[str, torch.Tensor]:
             f"MODEL.NAME {cfg.MODEL.NAME}: needs masks to train on, which these datasets do not "
             "have; train it elsewhere and name its weights for the tracker's stage"
         )
+    if start is not None:
+        load_joined(start, model, torch.nn.Module(), tracker_required=True)
     model.to(cfg.MODEL.DEVICE).train()
     check_classes(cfg)
     records = joined(load_datasets(cfg))
     frames = RandomFrames(records, cfg.SEED, BadImages(cfg.DATASETS.STRICT))
-    run(cfg, lambda batch: detector_losses(model, batch), model, frames, "detector")
-    return joined_state(model, None)
+    training = Training(model, lambda batch: detector_losses(model, batch), frames, "detector")
+    return run(cfg, training, lambda: joined_state(model, None), start)
 
 
-def train_tracker(cfg) -> dict[str, torch.Tensor]:
+def train_tracker(cfg, start: Path | None) -> dict[str, torch.Tensor]:
     """Stage two, on pairs of frames, the detector frozen."""
     for name in cfg.DATASETS.TRAIN:
         if not find_dataset(name).has_videos:
             raise UserError(f"DATASETS.TRAIN {name}: pairs need videos, not stills")
-    host = open_torchvision(cfg, tracker_required=False)
+    if start is not None:
+        cfg.MODEL.WEIGHTS = str(start)
+    host = open_torchvision(cfg, tracker_required=start is not None)
     keys = cfg.INPUT.PAIR
     drawing = PairDrawing(keys.MIN_GAP, keys.MAX_GAP, keys.REVERSE_PROB)
     videos = [video for records in load_datasets(cfg) for video in group_by_video(records)]
     pairs = RandomPairs(videos, drawing, cfg.SEED, BadImages(cfg.DATASETS.STRICT))
     sampling = build_region_sampling(cfg)
     tracker = host.tracker.train()
-    run(
-        cfg,
-        lambda batch: tracker_losses(host.detector, tracker, batch, sampling),
+    training = Training(
         tracker,
+        lambda batch: tracker_losses(host.detector, tracker, batch, sampling),
         pairs,
         "tracker",
     )
-    return joined_state(host.detector.model, tracker)
+    return run(cfg, training, lambda: joined_state(host.detector.model, tracker), start)
 
 
 def check_classes(cfg) -> None:
@@ -109,13 +121,35 @@ def load_datasets(cfg) -> list[Sequence[dict]]:
     return [entry.load_records(strict=cfg.DATASETS.STRICT) for entry in entries]
 
 
-def run(cfg, compute_losses, trained: torch.nn.Module, dataset, stage: str) -> None:
-    """Go through ``SOLVER.MAX_ITER`` steps, saying now and then how it goes."""
-    solver = cfg.SOLVER
+class Training(NamedTuple):
+    """What a stage trains, and on what."""
+
+    trained: torch.nn.Module
+    compute_losses: Callable[[Any], Mapping[str, torch.Tensor]]
+    dataset: RandomFrames | RandomPairs
+    stage: str
+
+
+def run(
+    cfg, training: Training, state: Callable[[], dict[str, torch.Tensor]], start: Path | None
+) -> dict[str, torch.Tensor]:
+    """Go through ``SOLVER.MAX_ITER`` steps, saying now and then how it goes; the weights.
+
+    Args:
+        state: gives the weights as they are.
+        start: the checkpoint that they are from.
+    """
+    solver, dataset, stage = cfg.SOLVER, training.dataset, training.stage
+    settings = {"items in a batch": solver.IMS_PER_BATCH, "records": dataset.num_records}
+    progress = Progress(cfg.SEED, settings)
+    if start is not None:
+        progress.load_state_dict(saved_progress(start, stage))
+        dataset.seed = progress.seed
+    workers = cfg.DATALOADER.NUM_WORKERS
     steps = optimize(
-        compute_losses,
-        trained.parameters(),
-        load_batches(dataset, solver.IMS_PER_BATCH, cfg.DATALOADER.NUM_WORKERS),
+        training.compute_losses,
+        training.trained.parameters(),
+        load_batches(dataset, solver.IMS_PER_BATCH, workers, progress.step),
         max_iter=solver.MAX_ITER,
         base_lr=solver.BASE_LR,
         weight_decay=solver.WEIGHT_DECAY,
@@ -123,12 +157,27 @@ def run(cfg, compute_losses, trained: torch.nn.Module, dataset, stage: str) -> N
         clip_value=solver.CLIP_VALUE,
         description=stage,
         trained=trained,
+        progress=progress,
     )
-    for step, losses in enumerate(steps, start=1):
+    for losses in steps:
+        step = progress.step
         if step % LOG_PERIOD == 0:
             values = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
             logging.info("%s, step %d of %d: %s", stage, step, solver.MAX_ITER, values)
+        if step % solver.CHECKPOINT_PERIOD == 0:
+            content = {"model": state(), stage: progress.state_dict()}
+            save_checkpoint(cfg.OUTPUT_DIR, step - 1, content)
     dataset.bad_images.log_summary()
+    return state()
+
+
+def saved_progress(start: Path, stage: str) -> Mapping[str, Any]:
+    """Where a checkpoint of the same stage says that its training stands."""
+    content = read_checkpoint(start)
+    if stage not in content:
+        raise UserError(f"{start}: expected a checkpoint of this tool's --stage {stage}")
+    logging.info("going on from %s", start)
+    return content[stage]
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -137,6 +186,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument("--stage", required=True, choices=("detector", "tracker"))
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR"
+    )
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
     return parser.parse_args(argv)
 

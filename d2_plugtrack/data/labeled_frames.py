@@ -6,22 +6,22 @@ make a pair is drawn here for every host (Sec. 6.2); detectron2 reads and augmen
 (``pair_mapper.py``).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset
+from torch.utils.data import Dataset
 
 from ..errors import UserError
+from ..random_state import EPOCH, ITEM, random_numbers
 from .bad_images import BadImage, BadImages, read_whole_frame
 from .tables.frame_table import VideoTable, has_objects, with_objects
 
 MAX_DRAWS = 10  # of a pair whose first frame has an object, before all such pairs are looked at
-MAX_BAD_IMAGES = 1000  # one after another, before training gives up
+MAX_BAD_IMAGES = 1000  # at one position, before training gives up
 
 Rng = np.random.Generator | np.random.RandomState
 Record = Mapping[str, Any]
@@ -124,8 +124,11 @@ def load_labeled_frame(record: Record, *, flip: bool) -> LabeledFrame:
     )
 
 
-class RandomFrames(IterableDataset):
+class RandomFrames(Dataset):
     """Without end: frames with objects, each flipped with probability 1/2, in random order.
+
+    A frame is a function of the seed and its position. Epoch after epoch each comes once; in the
+    place of one whose image is bad there is another.
 
     Args:
         records: as from ``imagenet.records``.
@@ -139,18 +142,34 @@ class RandomFrames(IterableDataset):
         self.bad_images = BadImages() if bad_images is None else bad_images
         if not self.records:
             raise UserError("DATASETS.TRAIN: no frame has an object in it")
+        self._drawn: tuple[int, int] | None = None  # seed and epoch of the order at hand
 
-    def __iter__(self) -> Iterator[LabeledFrame]:
-        rng = _worker_rng(self.seed)
-        draws = (index for _ in count() for index in rng.permutation(len(self.records)))
-        return _without_bad_images(
-            lambda: load_labeled_frame(self.records[next(draws)], flip=rng.uniform() < 0.5),
-            self.bad_images,
-        )
+    @property
+    def num_records(self) -> int:
+        """Frames that have objects."""
+        return len(self.records)
+
+    def __getitem__(self, position: int) -> LabeledFrame:
+        epoch, place = divmod(position, len(self.records))
+
+        def load(rng: Rng, is_first: bool) -> LabeledFrame:
+            order = self._order_of(epoch)
+            index = order[place] if is_first else rng.integers(len(order))
+            return load_labeled_frame(self.records[index], flip=rng.uniform() < 0.5)
+
+        return _without_bad_images(load, self.seed, position, self.bad_images)
+
+    def _order_of(self, epoch: int) -> np.ndarray:
+        if self._drawn != (self.seed, epoch):
+            rng = random_numbers(self.seed, EPOCH, epoch)
+            self._order, self._drawn = rng.permutation(len(self.records)), (self.seed, epoch)
+        return self._order
 
 
-class RandomPairs(IterableDataset):
+class RandomPairs(Dataset):
     """Without end: ``(prev, curr)``; a video, then a pair of its frames, flipped both or neither.
+
+    A pair is a function of the seed and its position.
 
     Args:
         videos: ``{"video_id", "frames"}`` as from ``imagenet.records.group_by_video``.
@@ -173,11 +192,15 @@ class RandomPairs(IterableDataset):
         if not self.videos:
             raise UserError("DATASETS.TRAIN: no video has an object in a frame that can come first")
 
-    def __iter__(self) -> Iterator[tuple[LabeledFrame, LabeledFrame]]:
-        rng = _worker_rng(self.seed)
-        return _without_bad_images(lambda: self._load_pair(rng), self.bad_images)
+    @property
+    def num_records(self) -> int:
+        """Videos that a pair can be drawn from."""
+        return len(self.videos)
 
-    def _load_pair(self, rng: Rng) -> tuple[LabeledFrame, LabeledFrame]:
+    def __getitem__(self, position: int) -> tuple[LabeledFrame, LabeledFrame]:
+        return _without_bad_images(self._load_pair, self.seed, position, self.bad_images)
+
+    def _load_pair(self, rng: Rng, is_first: bool) -> tuple[LabeledFrame, LabeledFrame]:
         pair = None
         while pair is None:
             frames = self.videos[rng.integers(len(self.videos))]["frames"]
@@ -190,22 +213,17 @@ class RandomPairs(IterableDataset):
 _Item = TypeVar("_Item")
 
 
-def _without_bad_images(load: Callable[[], _Item], bad_images: BadImages) -> Iterator[_Item]:
-    """What ``load`` gives, again and again, without those times that it meets a bad image."""
-    in_a_row = 0
-    while in_a_row < MAX_BAD_IMAGES:
+def _without_bad_images(
+    load: Callable[[Rng, bool], _Item], seed: int, position: int, bad_images: BadImages
+) -> _Item:
+    """What ``load`` gives with the random numbers of a position, or of a later attempt at it.
+
+    Args:
+        load: is given random numbers and whether this is the first attempt.
+    """
+    for attempt in range(MAX_BAD_IMAGES):
         try:
-            item = load()
+            return load(random_numbers(seed, ITEM, position, attempt), attempt == 0)
         except BadImage as bad:
             bad_images.report(bad, "skipped")
-            in_a_row += 1
-        else:
-            yield item
-            in_a_row = 0
-    raise UserError(f"DATASETS.TRAIN: {in_a_row} images, one after another, cannot be read")
-
-
-def _worker_rng(seed: int) -> np.random.Generator:
-    """A stream of its own for every loader worker."""
-    worker = torch.utils.data.get_worker_info()
-    return np.random.default_rng((seed, worker.id if worker else 0))
+    raise UserError(f"DATASETS.TRAIN: {MAX_BAD_IMAGES} images, one after another, cannot be read")

@@ -1,27 +1,34 @@
 """detectron2 data loaders: images and pairs of frames for training, whole videos for evaluation.
 
 Every loader made here has ``bad_images``, a :class:`~.bad_images.BadImages` whose ``summary()``
-says how many images its workers could not read.
+says how many images its workers could not read. Those for training have ``stream``, a
+:class:`~.training_stream.TrainingStream`: set its ``start`` to begin at another batch.
 """
 
 from ..prerequisites import require_detectron2
 
 require_detectron2()
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from typing import Any
 
+import torch
 from detectron2.data import (
     DatasetCatalog,
+    DatasetFromList,
     DatasetMapper,
     MetadataCatalog,
     build_detection_test_loader,
-    build_detection_train_loader,
     get_detection_dataset_dicts,
 )
+from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
+from detectron2.utils.serialize import PicklableWrapper
+from torch.utils.data import ConcatDataset, DataLoader
 
 from ..errors import UserError
+from ..random_state import chosen_seed
 from .bad_images import BadImages, SkipBadImages
 from .catalog import check_order_of_classes, find_dataset, mark_last_frames
 from .image_mapper import FrameMapper, ImageMapper
@@ -30,6 +37,7 @@ from .pair_mapper import PairMapper
 from .samplers import VideoSampler
 from .tables.frame_store import Record, VideoId
 from .tables.frame_table import has_videos, video_ids
+from .training_stream import MappedRecords, TrainingStream
 from .video_json.datasets import is_json_dataset
 
 PAIR_ATTEMPTS = 20  # draws of a pair from one video while images are bad
@@ -74,7 +82,7 @@ def build_image_train_loader(cfg) -> DataLoader:
 
     Raises:
         UserError: a dataset that is not registered, or does not have as many classes as the
-            detector; datasets of different classes; no objects.
+            detector; datasets of different classes; no objects; a sampler that is not known.
     """
     check_registered(cfg.DATASETS.TRAIN)
     for name in cfg.DATASETS.TRAIN:
@@ -91,7 +99,26 @@ def build_image_train_loader(cfg) -> DataLoader:
         raise UserError(
             f"DATASETS.TRAIN {list(cfg.DATASETS.TRAIN)}: no frame has an object in it"
         ) from error
-    return _build_train_loader(cfg, ImageMapper(DatasetMapper(cfg, is_train=True)), records, 1)
+    mapper = ImageMapper(DatasetMapper(cfg, is_train=True))
+    indices = _image_order(cfg, records)
+    shapes = [_is_wide(record) for record in records]
+    records = DatasetFromList(records, copy=False)  # packed, for workers to share
+    return _build_train_loader(cfg, mapper, records, indices, shapes, attempts=1)
+
+
+def _image_order(cfg, records: list[dict]) -> Callable[[int], Iterable[int]]:
+    """Of a seed, the numbers of this process's images, by ``DATALOADER.SAMPLER_TRAIN``."""
+    name = cfg.DATALOADER.SAMPLER_TRAIN
+    if name == "TrainingSampler":
+        return partial(_shuffled, len(records))
+    if name == "RepeatFactorTrainingSampler":
+        factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
+            records, cfg.DATALOADER.REPEAT_THRESHOLD, sqrt=cfg.DATALOADER.REPEAT_SQRT
+        )
+        return lambda seed: RepeatFactorTrainingSampler(factors, seed=seed)
+    raise UserError(
+        f"DATALOADER.SAMPLER_TRAIN {name}: expected TrainingSampler or RepeatFactorTrainingSampler"
+    )
 
 
 def build_pair_train_loader(cfg) -> DataLoader:
@@ -110,15 +137,45 @@ def build_pair_train_loader(cfg) -> DataLoader:
     videos = ConcatDataset([mapper.drawing.usable(group_by_video(part)) for part in parts])
     if not len(videos):
         raise UserError(f"DATASETS.TRAIN {list(cfg.DATASETS.TRAIN)}: no video has an object in it")
-    return _build_train_loader(cfg, mapper, videos, PAIR_ATTEMPTS)
+    shapes = [_is_wide(video["frames"][0]) for video in videos]
+    indices = partial(_shuffled, len(videos))
+    return _build_train_loader(cfg, mapper, videos, indices, shapes, PAIR_ATTEMPTS)
 
 
-def _build_train_loader(cfg, mapper, dataset: list[dict] | Dataset, attempts: int) -> DataLoader:
+def _shuffled(size: int, seed: int) -> TrainingSampler:
+    return TrainingSampler(size, seed=seed)
+
+
+def _is_wide(record: dict) -> bool:
+    return record.get("width", 0) > record.get("height", 0)
+
+
+def _build_train_loader(
+    cfg,
+    mapper: Callable[[Any], Any],
+    records: Sequence[Any],
+    indices: Callable[[int], Iterable[int]],
+    shapes: Sequence[bool],
+    attempts: int,
+) -> DataLoader:
     bad_images = BadImages(cfg.DATASETS.STRICT)
-    loader = build_detection_train_loader(
-        cfg, mapper=SkipBadImages(mapper, bad_images, attempts), dataset=dataset
+    mapper = PicklableWrapper(SkipBadImages(mapper, bad_images, attempts))
+    stream = TrainingStream(
+        indices,
+        bytes(shapes if cfg.DATALOADER.ASPECT_RATIO_GROUPING else len(shapes)),
+        batch_size=cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size(),
+        seed=comm.all_gather(chosen_seed(cfg.SEED))[0],
+        rank=comm.get_rank(),
+        world_size=comm.get_world_size(),
     )
-    loader.bad_images = bad_images
+    loader = DataLoader(
+        MappedRecords(records, mapper),
+        batch_sampler=stream,
+        collate_fn=list,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        generator=torch.Generator(),  # its own: beginning to read draws from nobody else's
+    )
+    loader.bad_images, loader.stream = bad_images, stream
     return loader
 
 

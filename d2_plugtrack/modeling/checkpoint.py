@@ -1,7 +1,8 @@
 """Loading a checkpoint of a detector: what must be in it and is missing or misshapen is refused.
 
 For a PlugTrackRCNN that is the whole detector, for the start of stage one the backbone's body. A
-refused file leaves the model as it was. Weights of a classifier: ``imagenet_weights.py``.
+refused file leaves the model as it was, and nothing in a file is executed. Files are written whole,
+with a checksum (``checkpoint_file.py``). Weights of a classifier: ``imagenet_weights.py``.
 """
 
 from ..prerequisites import require_detectron2
@@ -11,12 +12,16 @@ require_detectron2()
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
 
+from ..checkpoint_file import DamagedFile, read_checkpoint, write_checkpoint
+from ..checkpoint_folder import name_last
 from ..errors import UserError
+from ..safe_pickle import load_arrays
 from .imagenet_weights import TIMM, body_keys
 
 
@@ -78,6 +83,8 @@ def unreadable_weights(source: str) -> Iterator[None]:
     """Whatever loading a file that is no checkpoint raises, as a UserError about ``source``."""
     try:
         yield
+    except DamagedFile as error:
+        raise UserError(f"{source}: not a checkpoint that can be loaded: {error}") from error
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
     except Exception as error:  # unpickling a stranger's bytes can raise anything
@@ -87,6 +94,8 @@ def unreadable_weights(source: str) -> Iterator[None]:
 
 class StrictCheckpointer(DetectionCheckpointer):
     """Refuses a file without a required key, or with another shape where that may not differ.
+
+    Reads what detectron2's reads (.pth, .pkl of its zoo and of Caffe2, .pyth of pycls), as data.
 
     Args:
         model, save_dir, checkpointables: as detectron2's.
@@ -105,6 +114,40 @@ class StrictCheckpointer(DetectionCheckpointer):
     ):
         super().__init__(model, save_dir, **checkpointables)
         self.is_required, self.may_differ = is_required, may_differ
+
+    def save(self, name: str, **extra: Any) -> None:
+        """Write ``name``.pth: the model, the checkpointables and ``extra``; then name it the last.
+
+        Raises:
+            UserError: a place that cannot be written.
+        """
+        if not (self.save_dir and self.save_to_disk):
+            return
+        parts = {key: part.state_dict() for key, part in self.checkpointables.items()}
+        path = Path(self.save_dir) / f"{name}.pth"
+        self.logger.info("Saving checkpoint to %s", path)
+        write_checkpoint(path, {"model": self.model.state_dict(), **parts, **extra})
+        self.tag_last_checkpoint(path.name)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        name_last(self.save_dir, last_filename_basename)
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        if filename.endswith(".pkl"):
+            content = load_arrays(filename)
+            if "model" in content and "__author__" in content:
+                return content
+            arrays = content.get("blobs", content)
+            arrays = {k: v for k, v in arrays.items() if not k.endswith("_momentum")}
+            return {"model": arrays, "__author__": "Caffe2", "matching_heuristics": True}
+        if filename.endswith(".pyth"):
+            state = read_checkpoint(filename)["model_state"]
+            state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+            return {"model": state, "__author__": "pycls", "matching_heuristics": True}
+        return super()._load_file(filename)
+
+    def _torch_load(self, f: str) -> Any:
+        return read_checkpoint(f)
 
     def _load_model(self, checkpoint):
         before = {key: value.clone() for key, value in self.model.state_dict().items()}

@@ -18,10 +18,10 @@ import os
 import re
 from collections.abc import Mapping
 
-import torch
 from detectron2.modeling.backbone import ResNet
 from torch import Tensor, nn
 
+from ..checkpoint_file import read_checkpoint
 from ..errors import UserError
 from .hrnet import HRNetBackbone, import_timm
 
@@ -169,7 +169,7 @@ def _load(path: str) -> Mapping[str, Tensor]:
         from safetensors.torch import load_file
 
         return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return read_checkpoint(path)
 
 
 def _refuse_other_architectures(

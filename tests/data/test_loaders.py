@@ -212,6 +212,75 @@ def test_unknown_training_set_is_refused(cfg):
         build_pair_train_loader(cfg)
 
 
+# ---- what training reads -------------------------------------------------------------------------
+
+
+def read(loader, number: int) -> list[tuple]:
+    """Of each item of the first batches who it is, and its pixels."""
+    batches = iter(loader)
+    frames = [
+        [item.get("prev", item), item.get("curr", item)]
+        for _ in range(number)
+        for item in next(batches)
+    ]
+    return [(f["video_id"], f["frame_index"], f["image"].tolist()) for pair in frames for f in pair]
+
+
+@pytest.mark.parametrize("build", [build_image_train_loader, build_pair_train_loader])
+def test_batches_do_not_depend_on_workers_nor_on_where_one_begins(cfg, register, records, build):
+    cfg.SEED = 3
+    cfg.INPUT.MIN_SIZE_TRAIN = (12, 14, 16)  # drawn, as the flip is
+    name = register("t_order", [damage(r) if r["frame_index"] == 2 else r for r in records])
+    cfg.DATASETS.TRAIN = (name,)
+    expected = read(build(cfg), 6)
+    assert len({str(item) for item in expected}) > 10
+    for workers, start in ((0, 0), (2, 0), (0, 2), (2, 5)):
+        cfg.DATALOADER.NUM_WORKERS = workers
+        loader = build(cfg)
+        loader.stream.start = start
+        state = np.random.get_state()[1].tolist()
+        assert read(loader, 6 - start) == expected[start * len(expected) // 6 :]
+        assert np.random.get_state()[1].tolist() == state
+    cfg.SEED = 4
+    assert read(build(cfg), 6) != expected
+
+
+@pytest.mark.parametrize("build", [build_image_train_loader, build_pair_train_loader])
+def test_a_batch_is_of_wide_frames_or_of_high_ones(cfg, register, records, build):
+    """By what the records say: no image has to be read to know the batches."""
+    high = [{**r, "height": 16, "width": 12} if r["video_id"] in "ad" else r for r in records]
+    cfg.DATASETS.TRAIN = (register("t_shapes", high),)
+    for grouping in (True, False):
+        cfg.DATALOADER.ASPECT_RATIO_GROUPING = grouping
+        stream = build(cfg).stream
+        batches = [next(batches) for batches in [iter(stream)] for _ in range(20)]
+        shapes = [{stream.groups[place.index] for place in batch} for batch in batches]
+        assert set(map(len, shapes)) == {1}
+        assert len(set.union(*shapes)) == (2 if grouping else 1)
+
+
+def test_categories_that_are_few_can_be_repeated(cfg, register, records):
+    rare = {**BOX, "category_id": 1}
+    some = [{**r, "annotations": [rare]} if r["video_id"] == "b" else r for r in records]
+    cfg.DATASETS.TRAIN = (register("t_rare", some),)
+    cfg.SEED, cfg.DATALOADER.REPEAT_THRESHOLD = 0, 0.7
+    shares = []
+    for name in ("TrainingSampler", "RepeatFactorTrainingSampler"):
+        cfg.DATALOADER.SAMPLER_TRAIN = name
+        batches = iter(build_image_train_loader(cfg))
+        items = [item for _ in range(26) for item in next(batches)]
+        shares.append(np.mean([item["video_id"] == "b" for item in items]))
+    # 1 of 13 frames; then its factor is the square root of 0.7 / (1 / 13), about 3
+    assert shares[0] == pytest.approx(1 / 13) and shares[1] == pytest.approx(3 / 15, abs=0.04)
+
+
+def test_other_samplers_are_refused(cfg, register, records):
+    cfg.DATASETS.TRAIN = (register("t_sampler", records),)
+    cfg.DATALOADER.SAMPLER_TRAIN = "WeightedTrainingSampler"
+    with pytest.raises(UserError, match="SAMPLER_TRAIN WeightedTrainingSampler: expected Train"):
+        build_image_train_loader(cfg)
+
+
 # ---- bad images ----------------------------------------------------------------------------------
 
 
