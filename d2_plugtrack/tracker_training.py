@@ -92,7 +92,7 @@ def load_batches(
 
 def optimize(
     compute_losses: Callable[[Any], Mapping[str, Tensor]],
-    parameters: Iterable[nn.Parameter],
+    trained: nn.Module,
     batches: Iterable[Any],
     *,
     max_iter: int,
@@ -101,19 +101,16 @@ def optimize(
     warmup_iters: int,
     clip_value: float = math.inf,
     description: str = "training",
-    trained: nn.Module | None = None,
     progress: Progress | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train with AdamW: a linear warm-up, then a cosine down to nothing; a progress bar.
 
     Args:
         compute_losses: a batch to losses by name, whose sum is minimised.
-        parameters: what is trained.
+        trained: all of its parameters are.
         batches: at least ``max_iter`` of them, less the steps that have been made.
         clip_value: largest norm of the gradient.
         description: of the progress bar.
-        trained: whose parameters they are; it gives their names, and gets its statistics of batch
-            norm back where a step is refused.
         progress: where the training stands, kept up to date; None at its beginning, without a seed.
 
     Yields:
@@ -123,11 +120,8 @@ def optimize(
         FloatingPointError: something that is not finite; the iteration and the tensor are named.
             Weights, optimizer and batch norm are as before the step.
     """
-    parameters = list(parameters)
-    names = {id(p): name for name, p in trained.named_parameters()} if trained else {}
-    named = [(names.get(id(p), f"parameter {i}"), p) for i, p in enumerate(parameters)]
-    before = Snapshot(training_buffers(trained) if trained else [])
-    optimizer = torch.optim.AdamW(parameters, lr=base_lr, weight_decay=weight_decay)
+    named, before = list(trained.named_parameters()), Snapshot(training_buffers(trained))
+    optimizer = torch.optim.AdamW(trained.parameters(), lr=base_lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda step: min((step + 1) / max(warmup_iters, 1), 1.0)

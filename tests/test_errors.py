@@ -95,8 +95,9 @@ def trace_of(error: Exception) -> str:
 
 
 def test_the_mistake_at_the_end_of_another_processs_traceback():
-    found = mistake_of(trace_of(UserError("a.yaml: no: such key")))
-    assert type(found) is UserError and str(found) == "a.yaml: no: such key"
+    for kind in (UserError, FloatingPointError):
+        found = mistake_of(trace_of(kind("a.yaml: no: such key")))
+        assert type(found) is kind and str(found) == "a.yaml: no: such key"
     for error in (ValueError("UserError: said"), RuntimeError("d2_plugtrack.errors.UserError")):
         assert mistake_of(trace_of(error)) is None
     assert mistake_of("") is None

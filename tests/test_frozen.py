@@ -174,10 +174,9 @@ def test_a_torchvision_detector_stays_to_the_bit(torchvision_parts, steps):
     pairs = [[labeled_pair(), labeled_pair()] for _ in range(steps)]
     losses = optimize(
         lambda batch: tracker_losses(detector, tracker.train(), batch, sampling),
-        tracker.parameters(),
+        tracker,
         pairs,
         **{"max_iter": steps, "base_lr": 1e-3, "weight_decay": 0.1, "warmup_iters": 0},
-        trained=tracker,
     )
     for number, _ in enumerate(losses):
         if number == steps // 2:
@@ -258,8 +257,8 @@ class Spoilt(nn.Module):
 def test_a_refused_step_of_optimize_leaves_all_as_it_was(what, named):
     model = Spoilt(what)
     settings = {"max_iter": 4, "base_lr": 0.1, "weight_decay": 0.1, "warmup_iters": 0}
-    settings = {**settings, "clip_value": 1.0, "trained": model}
-    steps = optimize(model.losses, model.parameters(), [torch.randn(8, 3)] * 4, **settings)
+    batches = [torch.randn(8, 3)] * 4
+    steps = optimize(model.losses, model, batches, **settings, clip_value=1.0)
     next(steps), next(steps)
     before = detector_hash(model)
     with pytest.raises(FloatingPointError, match=named):

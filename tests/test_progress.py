@@ -24,7 +24,7 @@ def train(model: nn.Linear, progress: Progress | None, stop: int = STEPS) -> lis
     made = progress.step if progress else 0
     steps = optimize(
         compute_losses,
-        model.parameters(),
+        model,
         range(made, STEPS),
         **{"max_iter": STEPS, "base_lr": 0.1, "weight_decay": 0.1, "warmup_iters": 3},
         progress=progress,

@@ -191,9 +191,10 @@ def test_batches_are_lists_of_the_items(num_workers, start):
 
 
 def train(compute_losses, parameters, batches=None, **changes):
+    trained = nn.ParameterList(parameters)
     settings = {"max_iter": 8, "base_lr": 0.1, "weight_decay": 0.0, "warmup_iters": 0}
     batches = itertools.count() if batches is None else batches
-    return optimize(compute_losses, parameters, batches, **{**settings, **changes})
+    return optimize(compute_losses, trained, batches, **{**settings, **changes})
 
 
 def movements(gradient=1.0, start=0.0, **changes):

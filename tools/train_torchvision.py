@@ -148,7 +148,7 @@ def run(
     workers = cfg.DATALOADER.NUM_WORKERS
     steps = optimize(
         training.compute_losses,
-        training.trained.parameters(),
+        training.trained,
         load_batches(dataset, solver.IMS_PER_BATCH, workers, progress.step),
         max_iter=solver.MAX_ITER,
         base_lr=solver.BASE_LR,
@@ -156,7 +156,6 @@ def run(
         warmup_iters=solver.WARMUP_ITERS,
         clip_value=solver.CLIP_VALUE,
         description=stage,
-        trained=trained,
         progress=progress,
     )
     for losses in steps:
