@@ -18,10 +18,10 @@ from torch import nn
 
 from d2_plugtrack.core.detector import detect_frames
 from d2_plugtrack.core.tracker import TrackerHead
-from d2_plugtrack.core.video_evaluation import VideoRun
 from d2_plugtrack.data.labeled_frames import LabeledFrame
 from d2_plugtrack.data.tiny_vid import write_tiny_vid
 from d2_plugtrack.errors import UserError
+from d2_plugtrack.evaluation import VIDEvaluator
 from d2_plugtrack.hosts.tiny_fasterrcnn import build_tiny_fasterrcnn
 from d2_plugtrack.hosts.torchvision import TorchvisionDetector
 from d2_plugtrack.plugin import load_model
@@ -101,7 +101,7 @@ class Watchful(HookBase):
         self.steps += 1
         if self.steps == 2:
             with self.patch.context() as patch, pytest.raises(Broken):
-                patch.setattr(VideoRun, "process", self.fail)
+                patch.setattr(VIDEvaluator, "process", self.fail)
                 self.trainer.test(self.trainer.cfg, self.model)
         if self.steps == 3:
             self.model.train()
