@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import torch.distributed as dist
 from detectron2.config import CfgNode
 from detectron2.evaluation import DatasetEvaluator
@@ -78,6 +79,7 @@ class VIDEvaluator(DatasetEvaluator):
         records: ground truth of all frames of the run, in its order.
         class_names: in the order of the labels.
         scoring: how the saved boxes become figures.
+        motion: motion values of each record's objects; None computes them from track ids.
     """
 
     def __init__(
@@ -87,9 +89,10 @@ class VIDEvaluator(DatasetEvaluator):
         class_names: Sequence[str],
         pipeline: VideoPipeline,
         scoring: Scoring,
+        motion: Sequence[np.ndarray] | None = None,
     ):
         self.run, self.records, self.class_names = run, records, class_names
-        self.pipeline, self.scoring = pipeline, scoring
+        self.pipeline, self.scoring, self.motion = pipeline, scoring, motion
         self._waiting_room = _open_waiting_room()
         self._writer: VideoWriter | None = None
         self.reset()
@@ -150,7 +153,7 @@ class VIDEvaluator(DatasetEvaluator):
         scoring = self.scoring
         detections = rescore_run(self.run, scoring.rescoring, scoring.limits, scoring.spooling)
         result = mean_average_precision(
-            self.records, detections, self.class_names, scoring.protocol
+            self.records, detections, self.class_names, scoring.protocol, self.motion
         )
         figures = figures_of(result)
         write_figures(self.run.results_file, self.run.dataset, scoring, figures)

@@ -27,6 +27,7 @@ from torch import nn
 from .build import build_pipeline, build_scoring
 from .checkpoint_folder import FINAL, clear_unfinished, find_checkpoint
 from .core.detector import detect_frames
+from .data.imagenet.motion_file import read_motion
 from .data.loaders import (
     build_image_train_loader,
     build_pair_train_loader,
@@ -150,10 +151,11 @@ class Trainer(DefaultTrainer):
         detector = getattr(model, "module", model)
         scoring, pipeline = build_scoring(cfg), build_pipeline(cfg, detector.tracker)
         records = load_test_videos(cfg, name)
+        motion = read_motion(cfg.TEST.VID.MOTION_FILE, records)
         run, finished = open_run(cfg, detector, name, records)
         loader = build_video_loader(cfg, records, finished=finished)
         class_names = MetadataCatalog.get(name).thing_classes
-        evaluator = VIDEvaluator(run, records, class_names, pipeline, scoring)
+        evaluator = VIDEvaluator(run, records, class_names, pipeline, scoring, motion)
 
         def detect(inputs: list[dict]) -> list[dict]:  # without the stock detections, for speed
             return [{"frame": f} for f in detect_frames(detector, detector.tracker, inputs)]

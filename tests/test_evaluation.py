@@ -96,6 +96,11 @@ def videos_of(cfg) -> list[str]:
     return sorted(name for name in files_of(cfg) if name.endswith(".npz"))
 
 
+def known(figures: dict[str, float]) -> dict[str, float | None]:
+    """The figures, None where there is no ground truth: NaN equals nothing."""
+    return {name: None if math.isnan(value) else value for name, value in figures.items()}
+
+
 ALL_FILES = ["00000_val_a.npz", "00001_b.npz", "00002_c.npz"]
 
 
@@ -103,7 +108,12 @@ ALL_FILES = ["00000_val_a.npz", "00001_b.npz", "00002_c.npz"]
 def test_results_of_a_whole_dataset(cfg, model, batch_size):
     results = evaluate(cfg, model, batch_size=batch_size)
     assert set(results) == {"vid"}
-    assert list(results["vid"]) == ["mAP", "AP-cat", "AP-dog", "AP-emu"]
+    motion, area = ("slow", "medium", "fast"), ("small", "medium", "large")
+    ranges = [*(f"mAP-motion-{name}" for name in motion), *(f"mAP-area-{name}" for name in area)]
+    assert list(results["vid"]) == ["mAP", *ranges, "AP-cat", "AP-dog", "AP-emu"]
+    # nothing moves, and boxes are of 31 x 31 and 41 x 41 pixels
+    assert results["vid"]["mAP-motion-slow"] == results["vid"]["mAP-area-small"]
+    assert results["vid"]["mAP-area-small"] == results["vid"]["mAP"]
     assert results["vid"]["AP-cat"] == pytest.approx(100.0)
     assert results["vid"]["AP-dog"] == pytest.approx(100 / 3)  # two of six frames, all right
     assert math.isnan(results["vid"]["AP-emu"])  # no ground truth, and not in the mean
@@ -114,9 +124,19 @@ def test_the_folder_has_every_video_and_the_figures(cfg, model):
     results = evaluate(cfg, model)
     assert sorted(files_of(cfg)) == [*ALL_FILES, "results.json", "run.json"]
     written = json.loads(files_of(cfg)["results.json"])
-    assert written["vid"] == {**results["vid"], "AP-emu": None}
+    assert written["vid"] == known(results["vid"])
+    assert written["vid"]["AP-emu"] is written["vid"]["mAP-motion-fast"] is None
     assert written["dataset"] == NAME and written["protocol"] == "fgfa"
     assert written["limits"] == {"score_floor": 1e-3, "per_frame": 300}
+
+
+def test_published_motion_values_count(cfg, model):
+    evaluator, inputs = open_evaluation(cfg, model)
+    evaluator.process(inputs, stub_model(inputs))
+    evaluator.motion = [[0.5, 0.95]] * len(RECORDS)  # the cat is fast, the dog slow
+    figures = evaluator.evaluate()["vid"]
+    assert figures["mAP-motion-fast"] == pytest.approx(100.0)
+    assert figures["mAP-motion-slow"] == pytest.approx(100 / 3)
 
 
 def test_saved_results_give_the_same_detections_as_the_run(cfg, model):
@@ -170,9 +190,7 @@ def test_an_evaluation_goes_on_where_it_stopped(cfg, model, caplog):
     assert "results of 1 of 3 videos (3 of 6 frames) are there" in caplog.text
     assert [(i["video_id"], i["frame_index"]) for i in inputs] == [("b", 0), ("b", 1), ("c", 0)]
     figures = inference_on_dataset(stub_model, [[i] for i in inputs], evaluator)["vid"]
-    assert {k: v for k, v in figures.items() if k != "AP-emu"} == {
-        k: v for k, v in whole["vid"].items() if k != "AP-emu"
-    }
+    assert known(figures) == known(whole["vid"])
     resumed = files_of(cfg)
     assert {**resumed, "run.json": b""} == {**files, "run.json": b""}  # OUTPUT_DIR is in run.json
 
