@@ -94,6 +94,7 @@ def write_detections(
     """
     names = {video: {"name": name} for video, name in ids.video_names.items()}
     about = {
+        "info": {"dataset": ids.dataset},
         "videos": [{"id": number, **names.get(v, {})} for v, number in ids.videos.items()],
         "categories": [{"id": number, "name": name} for number, name in ids.categories.items()],
         "images": [

@@ -149,6 +149,7 @@ def test_written_form(tmp_path):
     detections = {key: one if key == ("a", 2) else nothing for key in IDS.frames}
     write_detections(tmp_path / "found.json", IDS, detections)
     assert json.loads((tmp_path / "found.json").read_text()) == {
+        "info": {"dataset": "mine"},
         "videos": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
         "categories": [{"id": 10, "name": "class 0"}, {"id": 20, "name": "class 1"}],
         "images": [
