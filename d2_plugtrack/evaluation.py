@@ -156,12 +156,12 @@ class VIDEvaluator(DatasetEvaluator):
         write_figures(self.run.results_file, self.run.dataset, scoring, figures)
         ranges = {name: value for name, value in figures.items() if name.startswith("mAP-")}
         logger.info(
-            "%s, protocol %s: mAP %.2f\n%s\n%s",
+            "%s, protocol %s: mAP %.2f; results are in %s\n%s",
             self.run.dataset,
             scoring.protocol,
             result["mAP"],
-            create_small_table(ranges) if ranges else "",
-            create_small_table(result["AP"]),
+            self.run.folder,
+            "\n\n".join(create_small_table(t) for t in (ranges, result["AP"]) if t),
         )
         return {"vid": figures}
 

@@ -36,14 +36,14 @@ def data(tmp_path_factory) -> Path:
 class Run:
     """A run of dying_processes.py, and all processes that come of it."""
 
-    def __init__(self, data: Path, folder: Path, work: str, how: str, rank: int):
+    def __init__(self, data: Path, folder: Path, work: str, how: str, rank: int, *more_keys):
         self.file, self.mark = folder / "dies", uuid.uuid4().hex
         config = ROOT / "configs/TinyVID/plugtrack_tiny.yaml"
         flags = ["--config-file", config, "--num-gpus", 2]
         flags += ["--eval-only"] if work == "evaluation" else []
         keys = ["MODEL.WEIGHTS", ROOT / "demo/plugtrack_tiny.pth", "MODEL.DEVICE", "cpu"]
         keys += ["OUTPUT_DIR", folder / "output", "DATALOADER.NUM_WORKERS", 0]
-        keys += ["SOLVER.IMS_PER_BATCH", 2, "SOLVER.MAX_ITER", 5, "SEED", 1]
+        keys += ["SOLVER.IMS_PER_BATCH", 2, "SOLVER.MAX_ITER", 5, "SEED", 1, *more_keys]
         script = ROOT / "tests/dying_processes.py"
         command = [sys.executable, script, work, how, rank, self.file, *flags, *keys]
         environment = {
@@ -85,20 +85,31 @@ class Run:
 
 
 @pytest.fixture
-def start(data, tmp_path):
-    """``start(work, how, rank)``; nothing of it outlives the test."""
+def launch(data, tmp_path):
+    """``launch(work, how, rank, *keys)``; nothing of it outlives the test."""
     runs = []
 
-    def start(work: str, how: str, rank: int) -> Run:
-        runs.append(Run(data, tmp_path, work, how, rank))
-        runs[-1].wait_for_death()
+    def launch(*how) -> Run:
+        runs.append(Run(data, tmp_path, *how))
         return runs[-1]
 
-    yield start
+    yield launch
     for run in runs:
         for pid in run.pids():
             os.kill(pid, signal.SIGKILL)
         run.process.communicate()
+
+
+@pytest.fixture
+def start(launch):
+    """``start(work, how, rank)``: a run of which a process dies now."""
+
+    def start(*how) -> Run:
+        run = launch(*how)
+        run.wait_for_death()
+        return run
+
+    return start
 
 
 def slow(*values):
@@ -134,6 +145,15 @@ def test_a_mistake_that_one_process_finds_is_said_once(start, work):
     status, said = start(work, "mistake", 1).end()
     assert status == 2
     assert said.count("error: image.png: expected a whole image") == 1
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_mistake_that_all_processes_find_is_said_once(launch):
+    run = launch("evaluation", "kill", 1, "MODEL.PLUGTRACK.CONV_DIM", 4)
+    _, said = run.process.communicate(timeout=START)
+    assert run.process.returncode == 2 and not run.file.exists()
+    assert said.count("error: ") == 1 and "not weights of this architecture" in said
     assert "Traceback" not in said
 
 
