@@ -29,13 +29,21 @@ def grid_set(seed: int) -> list[Frame]:
         labels = rng.integers(0, NUM_CLASSES - 1, len(truth))
         if len(truth) and rng.random() < 0.2:
             truth, labels = np.repeat(truth, 2, axis=0), np.repeat(labels, 2)
+        between = np.zeros((0, 4))
+        if len(truth) and rng.random() < 0.3:  # as near to one object as to another, or on one
+            shift = np.array([step, 0, step, 0])
+            truth = np.concatenate([truth, truth[:1] + 2 * shift])
+            labels = np.append(labels, labels[0])
+            between = truth[:1] + shift * rng.integers(0, 3, (2, 1))
         # near the truth, on it (twice, too), and anywhere
         source = rng.integers(0, len(truth), rng.integers(0, 9)) if len(truth) else []
         near = truth[source] + rng.integers(-2, 3, (len(source), 4)) * rng.integers(0, 2) * step
         near = np.concatenate([np.sort(near[:, [0, 2]]), np.sort(near[:, [1, 3]])], 1)
-        found = np.concatenate([near[:, [0, 2, 1, 3]].reshape(-1, 4), boxes(rng.integers(0, 4))])
+        near = np.concatenate([near[:, [0, 2, 1, 3]].reshape(-1, 4), between])
+        found = np.concatenate([near, boxes(rng.integers(0, 4))])
         found_labels = rng.integers(0, NUM_CLASSES, len(found))
         found_labels[: len(source)] = labels[source]
+        found_labels[len(source) : len(near)] = labels[:1]
         motion = rng.choice(MOTIONS, len(truth))
         scores = rng.integers(1, 7, len(found)) / 8
         frames.append(

@@ -126,6 +126,18 @@ class TestMotion:
         assert slow_ap("coco", frame) == 1.0
 
 
+def test_coco_takes_the_last_of_equally_good_boxes():
+    # The middle overlaps both neighbours by 80 / 120 and takes the right one. A second detection
+    # on that one is false, as it overlaps the other by 60 / 140 only: a half of the recall, at the
+    # precision 1. On the left one it is true.
+    left, middle, right = ([x, 0.0, x + 100, 100.0] for x in (0.0, 20.0, 40.0))
+    truth = [(np.array([left, right]), np.zeros(2, int))]
+    for second, expected in ((right, 51 / 101), (left, 1.0)):
+        found = [(np.array([middle, second]), np.array([0.9, 0.8]), np.zeros(2, int))]
+        result = average_precision_per_class(truth, found, 1, "coco")
+        assert result[0] == pytest.approx(expected, abs=1e-12)
+
+
 class TestArea:
     SMALL = {"area_range": (0, 2500)}
 
