@@ -214,7 +214,7 @@ def test_what_the_files_say(evaluate, run, tmp_path, capsys):
     result = found["results"]["fgfa"]
     lines = markdown.read_text().splitlines()
     assert lines[0] == f"{DATASET}, 60 frames, {run.folder}"
-    assert "TEST.SEQ_NMS.LINK_IOU 0.25" in lines[2]
+    assert "TEST.SEQ_NMS.LINK_IOU 0.25, " in lines[2] and lines[2].endswith("MOTION_FILE ''")
     assert lines[4].startswith("| protocol | mAP % |")
     assert lines[6].startswith(f"| fgfa | {result['mAP']:.1f} |")
     for name, value in result["AP"].items():
@@ -364,6 +364,31 @@ def test_written_detections_give_the_figures_of_their_run(evaluate, records, tmp
         plain = json.loads(path.read_text())["annotations"]
         path.write_text(json.dumps(plain))
         assert evaluate(*given, DATASET, *ALL)["results"] == expected
+
+
+def test_a_run_on_a_json_file_and_on_what_it_was_converted_from(evaluate, records, tmp_path):
+    path = tmp_path / "found.json"
+    converted = find_videos("converted.json").load_records()
+    assert [r["video_id"] for r in converted[::30]] == ["converted.json:1", "converted.json:2"]
+    videos = random_videos(converted, 0)
+    run = save(tmp_path / "inference", videos, config(), dataset="converted.json")
+    expected = figures(converted, videos, config())
+    found = evaluate("--run", run.folder, *ALL, "--write-detections", path)["results"]
+    assert found == expected
+    for dataset in ("converted.json", DATASET):
+        found = evaluate("--detections", path, "--dataset", dataset, *ALL)["results"]
+        assert found == expected
+
+
+def test_detections_on_another_part_of_the_dataset_are_refused(evaluate, run, data_root, tmp_path):
+    """Its images and videos have the same numbers: the videos' names tell."""
+    write_tiny_vid(data_root / "tiny_vid", seed=0, splits=["val"], num_videos=2)
+    path = tmp_path / "found.json"
+    evaluate("--run", run.folder, "--write-detections", path)
+    assert evaluate("--detections", path, "--dataset", "tiny_vid_val") == (
+        f"error: {path}, videos[0]: expected 'val/tiny_val_00000' as in dataset tiny_vid_val in "
+        "name, found 'test/tiny_test_00000'\n"
+    )
 
 
 def test_other_tools_read_what_is_written(evaluate, run, data_root, tmp_path):

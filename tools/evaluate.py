@@ -84,17 +84,20 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def settings(cfg: "CfgNode") -> dict[str, Any]:
-    """What the figures depend on beside the boxes and the protocol."""
-    keys = {"TEST.SEQ_NMS": cfg.TEST.SEQ_NMS, "TEST.VID": cfg.TEST.VID}
-    named = {f"{node}.{name}": value for node in keys for name, value in keys[node].items()}
-    return {k: v for k, v in named.items() if k not in ("TEST.VID.PROTOCOL",)}
+    """The keys that the figures depend on, beside the boxes and the protocol."""
+    rescoring = ["ENABLED", "TRACK_LINKS", "LINK_IOU", "NMS_IOU", "MIN_SCORE"]
+    names = {
+        "SEQ_NMS": rescoring if cfg.TEST.SEQ_NMS.ENABLED else rescoring[:1],
+        "VID": ["SCORE_FLOOR", "DETECTIONS_PER_FRAME", "MOTION_FILE"],
+    }
+    return {f"TEST.{node}.{name}": cfg.TEST[node][name] for node in names for name in names[node]}
 
 
 def as_markdown(
     about: dict[str, Any], results: dict[str, dict[str, Any]], class_names: list[str]
 ) -> str:
     """The tables under a line that says what they are of."""
-    keys = ", ".join(f"{key} {value}" for key, value in about["settings"].items())
+    keys = ", ".join(f"{key} {value!r}" for key, value in about["settings"].items())
     return "\n\n".join(
         [
             f"{about['dataset']}, {about['frames']} frames, {about['source']}",

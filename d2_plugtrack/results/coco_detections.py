@@ -8,7 +8,8 @@ under ``annotations`` or ``detections``. ``video_id`` and ``frame_index`` say th
 have to agree, or say it in place of an ``image_id``. An object may have ``images`` (``id``;
 ``video_id``, ``frame_id``), so that frames without detections are in the file too: then every frame
 of the dataset has to be there once. What it says under ``categories`` and ``videos`` (``id``,
-``name``) has to be the dataset's. Other keys are passed over.
+``name``) has to be the dataset's. Other keys are passed over, but for ``bbox_xyxy``, which is
+written and counts where no ``bbox`` says a box exactly.
 
 Which numbers these are is in ``data/dataset_ids.py``, what is checked in ``coco_entries.py``.
 Anything bad is an error: what is left out makes a wrong figure. A file without detections is one.
@@ -94,6 +95,7 @@ def write_detections(
     """
     names = {video: {"name": name} for video, name in ids.video_names.items()}
     about = {
+        "info": {"dataset": ids.dataset},
         "videos": [{"id": number, **names.get(v, {})} for v, number in ids.videos.items()],
         "categories": [{"id": number, "name": name} for number, name in ids.categories.items()],
         "images": [

@@ -121,6 +121,9 @@ class DetectionRows:
         with np.errstate(over="ignore"):
             boxes[:, 2:] += boxes[:, :2]
         for row, box in self._exact_boxes.items():
+            if not np.allclose(box, boxes[row], rtol=1e-6, atol=1e-3):
+                expected = f"the corners of its bbox, {boxes[row].tolist()}, in {EXACT_BOX}"
+                raise BadEntry(f"expected {expected}, found {box}", row)
             boxes[row] = box
         self._check(np.isfinite(boxes).all(axis=1), "finite corners of the bbox", boxes)
         self._columns = _narrowed(boxes), _narrowed(scores), np.asarray(self._labels, np.int64)

@@ -149,6 +149,7 @@ def test_written_form(tmp_path):
     detections = {key: one if key == ("a", 2) else nothing for key in IDS.frames}
     write_detections(tmp_path / "found.json", IDS, detections)
     assert json.loads((tmp_path / "found.json").read_text()) == {
+        "info": {"dataset": "mine"},
         "videos": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
         "categories": [{"id": 10, "name": "class 0"}, {"id": 20, "name": "class 1"}],
         "images": [
@@ -270,6 +271,11 @@ def test_a_missing_or_repeated_frame_is_named(refused):
         ({"bbox": [1e308, 2, 1e308, 4]}, "expected finite corners of the bbox"),
         ({"bbox": [10**400, 2, 3, 4]}, "expected finite numbers, and in score, in bbox"),
         ({"bbox_xyxy": [1, 2]}, "expected [x1, y1, x2, y2] in bbox_xyxy, found [1, 2]"),
+        (
+            {"bbox_xyxy": [1, 2, 4, 7]},
+            "the corners of its bbox, [1.0, 2.0, 4.0, 6.0], in bbox_xyxy",
+        ),
+        ({"bbox_xyxy": [1, 2, 4, math.nan]}, "the corners of its bbox"),
         ({"score": -0.5}, "expected a number from 0 in score, found -0.5"),
         ({"score": math.nan}, "expected a number from 0 in score, found nan"),
         ({"score": math.inf}, "expected a finite number in score, found inf"),
@@ -321,6 +327,50 @@ def test_other_classes_or_videos_are_named(refused):
 )
 def test_files_of_another_form_are_refused(refused, data, words):
     refused(data, words)
+
+
+JUNK = [None, True, -1, 0, 2, 1e999, -(10**400), 0.5, "", "2", "a", [], [1, 2, 3, 4], {}, {"id": 2}]
+
+
+def places_in(data, path: tuple = ()) -> list[tuple]:
+    """The way to every value of a JSON object but the whole."""
+    lists = enumerate(data) if isinstance(data, list) else ()
+    places = []
+    for key, value in data.items() if isinstance(data, dict) else lists:
+        places += [(*path, key), *places_in(value, (*path, key))]
+    return places
+
+
+@pytest.mark.parametrize("num_cases", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_damage_is_an_error_in_one_line_or_does_not_matter(tmp_path, num_cases):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "found.json"
+    write_detections(path, IDS, random_detections(rng, IDS))
+    whole, refusals = path.read_bytes(), 0
+    for case in range(num_cases):
+        if case % 2:
+            data = json.loads(whole)
+            *way, last = places_in(data)[rng.integers(len(places_in(data)))]
+            holder = data
+            for key in way:
+                holder = holder[key]
+            holder[last] = JUNK[rng.integers(len(JUNK))]
+            path.write_text(json.dumps(data))
+        else:
+            damaged = bytearray(whole)
+            damaged[rng.integers(len(whole))] = rng.integers(256)
+            path.write_bytes(damaged)
+        try:
+            found = read_detections(path, IDS)
+        except UserError as error:
+            refusals += 1
+            assert str(error).startswith(str(path)) and "\n" not in str(error)
+        else:
+            assert list(found) == list(IDS.frames)
+            for boxes, scores, labels in found.values():
+                assert np.isfinite(boxes).all() and (boxes[:, 2:] >= boxes[:, :2]).all()
+                assert (scores >= 0).all() and set(labels.tolist()) <= {0, 1}
+    assert num_cases / 3 < refusals < num_cases
 
 
 def test_memory_of_a_large_file(tmp_path, monkeypatch):
