@@ -242,7 +242,8 @@ def test_ablation_writes_its_rows(ablation):
     assert written["dataset"] == "tiny_vid_test" and written["protocol"] == "fgfa"
     assert [row["name"] for row in written["rows"]] == [row.name for row in ABLATION_ROWS]
     for row in written["rows"]:
-        assert set(row) == {"name", "paper", "mAP", "AP"}
+        assert set(row) == {"name", "paper", "mAP", "AP", "motion", "area"}
+        assert set(row["motion"]) == {"slow", "medium", "fast"}
         assert list(row["AP"]) == list(TINY_CLASSES.values())
         present = [ap for ap in row["AP"].values() if ap is not None]  # the video has few classes
         assert 0 < len(present) < len(TINY_CLASSES)

@@ -41,8 +41,8 @@ def mean_average_precision(
 ) -> dict[str, Any]:
     """mAP at IoU 0.5 of the detections against the records' annotations, in percent.
 
-    Detections of whole ImageNet VID validation, 300 a frame, take 2.2 GB and some minutes; where
-    they are made when they are asked for, a frame at a time, nothing else is needed.
+    All of ImageNet VID validation, 300 detections a frame, takes minutes and 1.7 GiB, where
+    ``detections`` makes them when they are asked for (``tools/benchmark.py evaluation``).
 
     Args:
         records: ground truth, a frame each, as from ``data.imagenet.records``; crowds are left out.
