@@ -413,6 +413,23 @@ def test_300_boxes_are_carried_on(toy_detector, toy_tracker):
     assert len(second.boxes) == 300 and (second.source >= 0).any()
 
 
+def test_of_equal_boxes_the_first_stay(toy_detector):
+    # 20 x 20 detections of 1 x 1 pixel; all scores are 0.1, 0.2 or 0.3, before and after
+    y, x = torch.meshgrid(torch.arange(20.0), torch.arange(20.0), indexing="ij")
+    corners = torch.stack([x.flatten(), y.flatten()], dim=1)
+    boxes = torch.cat([corners, corners + 1], dim=1)
+    scores = torch.randint(1, 4, (400, 1)) / 10
+    detector = toy_detector(
+        [Proposals(boxes[:, None], scores)], torch.zeros(1, 3, 4, 6), SIZE, SIZE, num_classes=1
+    )
+    number = torch.tensor([1.0, 20.0, 0, 0])  # of a box at (x, y) that is 20 y + x
+    detector.classify = lambda features, given: 0.4 - scores[(given @ number).long()]
+    (result,) = run(detector, None)
+    detected = sorted(range(400), key=lambda i: -scores[i].item())
+    places = sorted(range(400), key=lambda place: scores[detected[place]].item())[:300]
+    assert result.boxes.equal(boxes[[detected[place] for place in sorted(places)]])
+
+
 # ---- what is not finite ---------------------------------------------------------------------
 
 
