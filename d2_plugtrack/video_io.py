@@ -12,6 +12,7 @@ complete. Drawing is left to ``visualization.py``.
 """
 
 import logging
+import math
 import os
 import re
 from abc import ABC, abstractmethod
@@ -116,12 +117,17 @@ class VideoSource(FrameSource):
         )
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """Read an image as a BGR frame, with its EXIF rotation applied; a truncated one is refused."""
+def read_image(path: str | Path, most_pixels: float = math.inf) -> np.ndarray:
+    """Read an image as a BGR frame, with its EXIF rotation applied; a truncated one is refused.
+
+    So is one that says that it has more than ``most_pixels``, before any of it is decoded.
+    """
     from PIL import Image, ImageOps  # not cv2, which returns a truncated JPEG without a word
 
     try:
         with Image.open(path) as opened:
+            if opened.width * opened.height > most_pixels:
+                raise ValueError(f"a size of {opened.width}x{opened.height}")
             image = ImageOps.exif_transpose(opened)
             if image.mode.startswith("I;16"):  # convert("RGB") would clip at 255
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -8,6 +8,7 @@ What is wrong with a dataset's lists and annotations is found when they are read
 
 import hashlib
 import logging
+import math
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from .problems import one_line
 logger = logging.getLogger(__name__)
 
 GREY = 128  # of a frame of which nothing decodes
+ANOTHER_SIZE = 16  # times the pixels of the record: what is larger is damaged, and not decoded
+MANY_PIXELS = 2**24  # nothing to worry about, however small the record is
 MAX_WARNINGS = 1000  # files; a thousand and first is counted without a word
 
 
@@ -145,7 +148,7 @@ def read_whole_frame(record: Mapping[str, Any]) -> np.ndarray:
     """
     name = record["file_name"]
     with naming_bad_image(name):
-        image = read_image(name)
+        image = read_image(name, _most_pixels(record))
     height, width = image.shape[:2]
     expected = record.get("width", width), record.get("height", height)
     if (width, height) != expected:
@@ -171,7 +174,7 @@ def read_partial_frame(record: Mapping[str, Any]) -> np.ndarray:
     import cv2  # returns a truncated JPEG without a word, where Pillow refuses it
 
     height, width = record["height"], record["width"]
-    if not _is_bearable(record["file_name"]):
+    if not _is_bearable(record["file_name"], _most_pixels(record)):
         return np.full((height, width, 3), GREY, np.uint8)
     # the record's size may be that of the pixels as stored, without the EXIF rotation
     for flags in (cv2.IMREAD_COLOR, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION):
@@ -186,13 +189,19 @@ def read_partial_frame(record: Mapping[str, Any]) -> np.ndarray:
     return cv2.resize(image, (width, height))
 
 
-def _is_bearable(file_name: str) -> bool:
+def _most_pixels(record: Mapping[str, Any]) -> float:
+    """That an image of the record may say it has, to be decoded at all."""
+    expected = record.get("width", math.inf) * record.get("height", math.inf)
+    return min(max(ANOTHER_SIZE * expected, MANY_PIXELS), MAX_PIXELS)
+
+
+def _is_bearable(file_name: str, most_pixels: float) -> bool:
     """Whether an image does not say of itself that it is gigantic, which OpenCV would believe."""
     from PIL import Image
 
     try:
         with Image.open(file_name) as image:
-            return image.width * image.height <= MAX_PIXELS
+            return image.width * image.height <= most_pixels
     except Image.DecompressionBombError:
         return False
     except Exception:  # OpenCV may know more of it

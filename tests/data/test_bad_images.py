@@ -172,6 +172,20 @@ def test_an_image_of_an_absurd_size_is_grey(bad_record, photo, monkeypatch, size
     assert image.shape == photo.shape and (image == GREY).all()
 
 
+def test_an_image_much_larger_than_its_record_is_not_decoded(bad_record, photo, monkeypatch):
+    """4000x4000 is 16,000,000 pixels, below 2^24; 5000x4000 is above, and 16 * 64 * 48 = 49,152."""
+    for size, asked in (((4000, 4000), 1), ((5000, 4000), 0)):
+        record, decoded = bad_record("good"), []
+        with open(record["file_name"], "wb") as file:
+            file.write(png_of_size(*size))
+        for place in ("PIL.ImageOps.exif_transpose", "cv2.imread"):
+            monkeypatch.setattr(place, lambda *_, decoded=decoded: decoded.append(1))
+        assert (read_frame(record, BadImages(strict=False)) == GREY).all()
+        assert len(decoded) == 2 * asked
+        with pytest.raises(BadImage):
+            read_whole_frame(record)
+
+
 # ---- mappers -------------------------------------------------------------------------------------
 
 

@@ -40,7 +40,7 @@ from tests.data.damage.verdict import (
     time_limit,
 )
 
-MEMORY = 1e9  # bytes that no damage may cost
+MEMORY = 5e8  # bytes that no damage may cost
 Case = tuple[str, Callable[[Path, random.Random], None]]  # kind, and what runs it in a folder
 
 
@@ -286,6 +286,33 @@ def test_damaged_images_are_named_and_give_a_frame_all_the_same(tmp_path, num_ca
         except Exception as error:
             raise AssertionError(f"{number}, {kind.name}") from error
     assert peak_memory() - before < MEMORY
+
+
+@pytest.mark.parametrize("num_cases", [20, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning", "ignore:Corrupt EXIF")
+def test_damaged_images_are_the_same_for_detectron2(tmp_path, num_cases):
+    from detectron2.data import DatasetMapper
+
+    from d2_plugtrack.data.image_mapper import FrameMapper, ImageMapper
+
+    mapper = DatasetMapper(is_train=False, augmentations=[], image_format="BGR")
+    for number in range(num_cases):
+        rng, kind = random.Random(number), image_kinds.KINDS[number % len(image_kinds.KINDS)]
+        path = tmp_path / f"{number}.jpg"
+        content = image_kinds.whole_image(rng)
+        path.write_bytes(content)
+        put(path, kind.damage(rng, content))
+        record = {"file_name": str(path), "height": 48, "width": 64, "annotations": []}
+        bad_images = BadImages(strict=False)
+        frame = FrameMapper(mapper, bad_images)(record)
+        assert frame["image"].shape == (3, 48, 64), kind.name
+        try:
+            ImageMapper(mapper)(record)
+        except BadImage as bad:
+            assert_message(str(bad), path)
+            assert kind.outcome != "same" and bad_images.count == 1, kind.name
+        else:
+            assert kind.outcome != "named" and bad_images.count == 0, kind.name
 
 
 def peak_memory() -> float:

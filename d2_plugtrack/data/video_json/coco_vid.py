@@ -31,6 +31,7 @@ from .entries import (
     whole,
 )
 from .video_set import (
+    UniqueIds,
     VideoSet,
     box_xywh,
     full_name,
@@ -75,11 +76,11 @@ def read_coco_vid(
 
 def _read_videos(path: StrPath, data: Entry, problems: Problems) -> dict[Id, Entry]:
     videos: dict[Id, Entry] = {}
+    ids = UniqueIds("repeated videos")
     for where, entry in entries(path, data, "videos", problems):
         with noted(problems):
             video = identifier(where, entry)
-            if video in videos:
-                raise BadEntry("repeated videos", f"{where}: expected each id once")
+            ids.add(where, video)
             videos[video] = entry
     return videos
 

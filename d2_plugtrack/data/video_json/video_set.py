@@ -60,6 +60,24 @@ def read_categories(path: StrPath, data: Entry, problems: Problems) -> dict[int,
     return dict(sorted(categories.items()))
 
 
+class UniqueIds:
+    """Refuses an id that was there before, 7 and "7" being the same: names are made of them.
+
+    Args:
+        kind: of the problem.
+    """
+
+    def __init__(self, kind: str):
+        self._kind = kind
+        self._texts: set[str] = set()
+
+    def add(self, where: str, identifier: Id) -> None:
+        """Take note of one, or raise a BadEntry."""
+        if str(identifier) in self._texts:
+            raise BadEntry(self._kind, f"{where}: expected each id once")
+        self._texts.add(str(identifier))
+
+
 def read_iscrowd(where: str, entry: Entry) -> int:
     """0 or 1; 0 where it is not said."""
     if "iscrowd" not in entry:

@@ -32,6 +32,7 @@ from .entries import (
     whole,
 )
 from .video_set import (
+    UniqueIds,
     VideoSet,
     box_xywh,
     full_name,
@@ -55,11 +56,11 @@ def read_youtube_vis(
     folder = Path(path).parent if images is None else images
     videos: dict[Id, list[Record] | None] = {}
     names: dict[Id, str] = {}
+    ids = UniqueIds("repeated videos")
     for where, entry in entries(path, data, "videos", problems):
         with noted(problems):
             video = identifier(where, entry)
-            if video in videos:
-                raise BadEntry("repeated videos", f"{where}: expected each id once")
+            ids.add(where, video)
             videos[video] = None
             videos[video] = _frames(where, entry, video, folder)
             names |= _folder_name(video, entry["file_names"])

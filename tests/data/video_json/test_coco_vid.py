@@ -148,6 +148,7 @@ BAD = {
     "outside above": ("annotations.1", {"bbox": [1, -4, 3, 4]}, "inside 60x50 pixels"),
     "iscrowd 2": ("annotations.1", {"iscrowd": 2}, "0 or 1 in iscrowd, found 2"),
     "repeated video": ("videos.1", {"id": 3}, "videos[1] (id 3): expected each id once"),
+    "repeated video as text": ("videos.1", {"id": "3"}, "videos[1] (id 3): expected each id once"),
     "repeated category": (
         "categories.0",
         {"id": 2},

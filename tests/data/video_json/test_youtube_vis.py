@@ -109,6 +109,7 @@ BAD = {
     "iscrowd": ("annotations.0", {"iscrowd": "no"}, TRACK + "expected 0 or 1 in iscrowd"),
     "another length": ("videos.0", {"length": 3}, "videos[0] (id 4): expected 3 file_names"),
     "repeated video": ("videos.1", {"id": 4}, "videos[1] (id 4): expected each id once"),
+    "video as text": ("videos.1", {"id": "4"}, "videos[1] (id 4): expected each id once"),
     "no size": ("videos.0", {"height": 0}, "videos[0] (id 4): expected a whole number from 1"),
     "no names": (
         "videos.0",
