@@ -9,6 +9,7 @@ a comment, of another program, is read unchecked. Nothing in a file is executed.
 import hashlib
 import re
 import struct
+import zipfile
 from pathlib import Path
 from typing import IO, Any
 
@@ -55,7 +56,7 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> Any:
     """The content of a file, its tensors on the CPU.
 
     Args:
-        mmap: leave tensors in the file until they are used.
+        mmap: leave tensors in the file until they are used, if it is an archive.
 
     Raises:
         DamagedFile: a checksum that is not that of the content, content that does not load, or
@@ -64,6 +65,7 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> Any:
     """
     check_checksum(path)
     try:
+        mmap = mmap and zipfile.is_zipfile(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # unpickling a stranger's bytes can raise anything
         raise DamagedFile(_reason(error)) from error
@@ -124,4 +126,4 @@ def _reason(error: Exception) -> str:
     if refused := re.search(r"GLOBAL (\S+)", text):
         # torch's own words are mostly about how to execute it all the same
         return f"asks for {refused[1]}, which weights have no need of: not executed"
-    return text[:200] or type(error).__name__
+    return text[:200].rstrip(".") or type(error).__name__

@@ -120,6 +120,6 @@ def _damage(path: Path) -> str:
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
     except DamagedFile as error:
-        return str(error)
+        return f"not a checkpoint that can be loaded: {error}"
     is_checkpoint = isinstance(content, dict) and {"model", "iteration"} <= content.keys()
     return "" if is_checkpoint else "it is no checkpoint of a training"

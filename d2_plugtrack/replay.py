@@ -17,7 +17,9 @@ from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 
+from .checkpoint_folder import find_checkpoint
 from .data.training_stream import TrainingStream
+from .errors import UserError
 from .progress import warn_of_differences
 from .random_state import ITERATION, chosen_seed, seed_everything
 
@@ -34,6 +36,24 @@ def with_seed(cfg: CfgNode) -> CfgNode:
     cfg.freeze()
     logger.info("SEED is negative: this training's is %d, and is in its checkpoints", cfg.SEED)
     return cfg
+
+
+def agreed_checkpoint(folder: str) -> str:
+    """What the main process finds to go on from, for all of them; empty if there is none.
+
+    Raises:
+        UserError: on every process, there are checkpoints and none of them is whole.
+    """
+    path, error = "", ""
+    if comm.is_main_process():
+        try:
+            path = str(find_checkpoint(folder) or "")
+        except UserError as problem:
+            error = str(problem)  # raised by all: they would wait for one that is gone
+    path, error = comm.all_gather((path, error))[0]
+    if error:
+        raise UserError(error)
+    return path
 
 
 class Replay(HookBase):

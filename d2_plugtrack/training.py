@@ -25,7 +25,7 @@ from detectron2.utils import comm
 from torch import nn
 
 from .build import build_pipeline, build_scoring
-from .checkpoint_folder import FINAL, clear_unfinished, find_checkpoint
+from .checkpoint_folder import FINAL, clear_unfinished
 from .core.detector import detect_frames
 from .data.imagenet.motion_file import read_motion
 from .data.loaders import (
@@ -49,7 +49,7 @@ from .modeling.imagenet_weights import is_imagenet_weights, load_imagenet_weight
 from .modeling.plugtrack_rcnn import PlugTrackRCNN
 from .plugin import build_model
 from .processes import share_buffers
-from .replay import Replay, with_seed
+from .replay import Replay, agreed_checkpoint, with_seed
 from .train_step import StepTrainer, evaluation_mode
 
 
@@ -189,7 +189,7 @@ class Trainer(DefaultTrainer):
         """
         if comm.is_main_process():
             clear_unfinished(self.cfg.OUTPUT_DIR)
-        path = _agreed_checkpoint(self.cfg.OUTPUT_DIR) if resume else ""
+        path = agreed_checkpoint(self.cfg.OUTPUT_DIR) if resume else ""
         if not path:
             self._load_starting_weights(self.cfg.MODEL.WEIGHTS)
             return
@@ -211,20 +211,6 @@ class Trainer(DefaultTrainer):
             logging.getLogger(__name__).warning(
                 "MODEL.WEIGHTS is empty: the detector starts from random weights"
             )
-
-
-def _agreed_checkpoint(folder: str) -> str:
-    """What the main process finds to go on from, for all of them; empty if there is none."""
-    path, error = "", ""
-    if comm.is_main_process():
-        try:
-            path = str(find_checkpoint(folder) or "")
-        except UserError as problem:
-            error = str(problem)  # raised by all: they would wait for one that is gone
-    path, error = comm.all_gather((path, error))[0]
-    if error:
-        raise UserError(error)
-    return path
 
 
 class LogSummary(HookBase):

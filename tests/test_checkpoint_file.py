@@ -56,7 +56,8 @@ def test_the_checksum_is_that_of_the_file_as_torch_writes_it(path):
 def test_a_file_of_another_program_is_read_without_a_check(path, zipped):
     torch.save(CONTENT, path, _use_new_zipfile_serialization=zipped)
     assert not check_checksum(path)
-    assert_is_content(read_checkpoint(path))
+    for mmap in (False, True):
+        assert_is_content(read_checkpoint(path, mmap=mmap))
 
 
 # Every bit of the last bytes, where the checksum is, and bits all over the file.

@@ -24,9 +24,9 @@ def data(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(root))
 
 
-def train(stage: str, config: str, *opts) -> None:
+def train(stage: str, config: str, *opts, flags=()) -> None:
     tool = runpy.run_path(str(ROOT / "tools/train_torchvision.py"))
-    tool["main"](["--stage", stage, "--config-file", config, *SMALL, *map(str, opts)])
+    tool["main"]([*flags, "--stage", stage, "--config-file", config, *SMALL, *map(str, opts)])
 
 
 def test_both_stages_and_the_detector_stays_as_it_is(tmp_path):
@@ -52,6 +52,15 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
     assert not all(torch.equal(a[key], c[key]) for key in a)
 
 
+def test_going_on_with_the_other_stage_is_refused(tmp_path, capsys):
+    keys = ["OUTPUT_DIR", tmp_path, "SOLVER.CHECKPOINT_PERIOD", 1]
+    train("detector", DETECTOR, *keys)
+    assert (tmp_path / "last_checkpoint").read_text() == "model_0000001.pth"
+    with pytest.raises(SystemExit):
+        train("tracker", TRACKER, *keys, flags=["--resume"])
+    assert "model_0000001.pth: not weights of this architecture" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("stage", "config", "opts", "said"),
     [
@@ -63,6 +72,7 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
         ("detector", DETECTOR, ["OUTPUT_DIR", "/proc/nowhere"], "/proc/nowhere: cannot be written"),
         ("tracker", TRACKER, ["DATASETS.TRAIN", "('tiny_det_train',)"], "pairs need videos"),
         ("tracker", TRACKER, [], "MODEL.WEIGHTS is empty"),
+        ("detector", DETECTOR, ["SOLVER.CHECKPOINT_PERIOD", 0], "CHECKPOINT_PERIOD 0: expected at"),
     ],
 )
 def test_a_mistake_is_one_line(stage, config, opts, said, tmp_path, capsys):

@@ -49,6 +49,10 @@ def main(argv: list[str] | None = None) -> None:
     except OSError as error:
         raise UserError(f"OUTPUT_DIR {cfg.OUTPUT_DIR}: cannot be written: {error}") from error
     ensure_writable(output)
+    if cfg.SOLVER.CHECKPOINT_PERIOD < 1:
+        raise UserError(
+            f"SOLVER.CHECKPOINT_PERIOD {cfg.SOLVER.CHECKPOINT_PERIOD}: expected at least 1"
+        )
     clear_unfinished(cfg.OUTPUT_DIR)
     start = find_checkpoint(cfg.OUTPUT_DIR) if args.resume else None
     cfg.SEED = chosen_seed(cfg.SEED)
