@@ -81,6 +81,13 @@ def test_two_processes_end_with_the_weights_of_the_whole_batch(outcomes, name):
         torch.testing.assert_close(trained(process["weights"]), trained(one["weights"]), **CLOSE)
 
 
+def test_no_process_changes_a_bit_of_the_frozen_detector(outcomes):
+    for run in outcomes["tracker"]:
+        initial = {k: v for k, v in run["initial"].items() if not k.startswith("tracker.")}
+        assert len(initial) > 50
+        assert all(torch.equal(run["weights"][k], value) for k, value in initial.items())
+
+
 def test_shared_batch_norm_has_the_names_and_the_statistics_of_all_regions(outcomes):
     one, *two = (run["weights"] for run in outcomes["tracker"])
     means = [key for key in one if key.startswith("tracker.") and key.endswith("running_mean")]

@@ -90,7 +90,10 @@ class GivenBatches(Trainer):
 
 
 class RememberState(HookBase):
-    """The states of the model and the optimizer before the last step."""
+    """The state of the model at first, and before the last step with the optimizer's."""
+
+    def before_train(self):
+        self.initial = copy.deepcopy(self.trainer.checkpointer.model.state_dict())
 
     def before_step(self):
         self.state = {k: v.clone() for k, v in self.trainer.checkpointer.model.state_dict().items()}
@@ -118,13 +121,15 @@ def train(trainer: GivenBatches) -> dict:
     state = trainer.checkpointer.model.state_dict()
     optimizer = {"before": memory.optimizer, "after": trainer.optimizer.state_dict()}
     outcome = {"weights": state, "before": memory.state, "optimizer": optimizer}
+    outcome["initial"] = memory.initial
     return {**outcome, "logged": logged, "error": error}
 
 
 def run_tracker(folder: Path) -> dict:
     generator = torch.Generator().manual_seed(1)
     batches = [[pair_with(count, generator) for count in counts] for counts in PAIRS]
-    return train(build_trainer(folder, "plugtrack_tiny.yaml", batches, *TRACKER))
+    norms = ["MODEL.RESNETS.NORM", "naiveSyncBN", "MODEL.FPN.NORM", "naiveSyncBN"]
+    return train(build_trainer(folder, "plugtrack_tiny.yaml", batches, *TRACKER, *norms))
 
 
 def run_detector(folder: Path) -> dict:
