@@ -28,6 +28,7 @@ from .data.catalog import (
 )
 from .data.imagenet.records import Record
 from .data.imagenet.roots import data_root
+from .data.workers import end_with_parent
 from .errors import UserError
 from .weights import load_joined
 
@@ -82,6 +83,7 @@ class Host:
             batch_size=batch_size,
             collate_fn=_transpose,
             num_workers=self.cfg.DATALOADER.NUM_WORKERS,
+            worker_init_fn=end_with_parent,
         )
         loader.bad_images = bad_images
         return loader

@@ -30,6 +30,7 @@ from .core.pair_losses import Objects, pair_losses
 from .core.tracker import TrackerHead
 from .data.labeled_frames import LabeledFrame
 from .data.training_stream import ConsecutiveBatches
+from .data.workers import end_with_parent
 from .progress import Progress
 
 Pair = tuple[LabeledFrame, LabeledFrame]
@@ -85,6 +86,7 @@ def load_batches(
         dataset,
         batch_sampler=ConsecutiveBatches(batch_size, start),
         num_workers=num_workers,
+        worker_init_fn=end_with_parent,
         collate_fn=list,
         generator=torch.Generator(),  # its own: beginning to read draws from nobody else's
     )

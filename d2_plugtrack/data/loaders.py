@@ -39,6 +39,7 @@ from .tables.frame_store import Record, VideoId
 from .tables.frame_table import has_videos, video_ids
 from .training_stream import MappedRecords, TrainingStream
 from .video_json.datasets import is_json_dataset
+from .workers import end_with_parent
 
 PAIR_ATTEMPTS = 20  # draws of a pair from one video while images are bad
 
@@ -173,6 +174,7 @@ def _build_train_loader(
         batch_sampler=stream,
         collate_fn=list,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
+        worker_init_fn=end_with_parent,
         generator=torch.Generator(),  # its own: beginning to read draws from nobody else's
     )
     loader.bad_images, loader.stream = bad_images, stream
@@ -214,6 +216,7 @@ def build_video_loader(
         batch_size=batch_size,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
+    loader.worker_init_fn = end_with_parent
     loader.bad_images = bad_images
     return loader
 
