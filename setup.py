@@ -28,6 +28,7 @@ setup(
         "Pillow>=10.0",
         "av>=14.2",
         "fvcore>=0.1.5.post20221221",
+        "ijson>=3.2",
         "numba>=0.60",
         "numpy>=1.26",
         "opencv-python>=4.8",

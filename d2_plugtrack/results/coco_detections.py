@@ -27,7 +27,7 @@ from ..core.protocols import Detections
 from ..errors import UserError
 from ..outputs import write_json_list
 from .coco_entries import EXACT_BOX, BadEntry, Categories, DetectionRows, Images, Videos
-from .json_stream import read_lists
+from .json_lists import read_lists
 
 if TYPE_CHECKING:
     from ..data.dataset_ids import DatasetIds

@@ -9,8 +9,8 @@ import pytest
 
 from d2_plugtrack.data.dataset_ids import DatasetIds
 from d2_plugtrack.errors import UserError
-from d2_plugtrack.results import json_stream
 from d2_plugtrack.results.coco_detections import boxes_xywh, read_detections, write_detections
+from d2_plugtrack.results.coco_entries import BadEntry, DetectionRows
 
 CASES = [40, pytest.param(2000, marks=pytest.mark.slow)]
 
@@ -69,7 +69,8 @@ def refused(tmp_path):
 
     def refused(data, *words: str, ids: DatasetIds = IDS) -> None:
         path = tmp_path / "found.json"
-        path.write_text(data if isinstance(data, str) else json.dumps(data))
+        text = data if isinstance(data, str | bytes) else json.dumps(data)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
         with pytest.raises(UserError) as caught:
             read_detections(path, ids)
         message = str(caught.value)
@@ -266,24 +267,41 @@ def test_a_missing_or_repeated_frame_is_named(refused):
         ({"bbox": [1, 2, 3, True]}, "in bbox, found [1, 2, 3, True]"),
         ({"bbox": None}, "in bbox, found None"),
         ({"bbox": [1, 2, -3, 4]}, "a width and height of 0 or more in bbox, found [1.0, 2.0, -3.0"),
-        ({"bbox": [1, math.nan, 3, 4]}, "expected finite numbers in bbox, found [1.0, nan, 3.0"),
-        ({"bbox": [1, 2, math.inf, 4]}, "expected finite numbers in bbox"),
         ({"bbox": [1e308, 2, 1e308, 4]}, "expected finite corners of the bbox"),
-        ({"bbox": [10**400, 2, 3, 4]}, "expected finite numbers, and in score, in bbox"),
         ({"bbox_xyxy": [1, 2]}, "expected [x1, y1, x2, y2] in bbox_xyxy, found [1, 2]"),
         (
             {"bbox_xyxy": [1, 2, 4, 7]},
             "the corners of its bbox, [1.0, 2.0, 4.0, 6.0], in bbox_xyxy",
         ),
-        ({"bbox_xyxy": [1, 2, 4, math.nan]}, "the corners of its bbox"),
         ({"score": -0.5}, "expected a number from 0 in score, found -0.5"),
-        ({"score": math.nan}, "expected a number from 0 in score, found nan"),
-        ({"score": math.inf}, "expected a finite number in score, found inf"),
         ({"score": "0.5"}, "expected a number from 0 in score, found '0.5'"),
     ],
 )
 def test_bad_values_are_named(refused, change, words):
     refused([DETECTION, {**DETECTION, **change}], "found.json, detections[1]: expected ", words)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"bbox": [1, math.nan, 3, 4]}, "expected finite numbers in bbox, found [1.0, nan, 3.0"),
+        ({"bbox": [1, 2, math.inf, 4]}, "expected finite numbers in bbox"),
+        ({"bbox": [10**400, 2, 3, 4]}, "expected finite numbers, and in score, in bbox"),
+        ({"bbox_xyxy": [1, 2, 4, math.nan]}, "the corners of its bbox"),
+        ({"score": math.nan}, "expected a number from 0 in score, found nan"),
+        ({"score": math.inf}, "expected a finite number in score, found inf"),
+    ],
+)
+def test_values_that_are_not_finite_are_refused_twice(refused, change, words):
+    """They are no JSON; not all that reads JSON says so."""
+    entry = {**DETECTION, **change}
+    refused([DETECTION, entry], "found.json, after [0]: expected JSON, found ")
+    rows = DetectionRows(IDS)
+    rows.take(DETECTION)
+    with pytest.raises(BadEntry) as caught:
+        rows.take(entry)
+        rows.finish()
+    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("key", DETECTION)
@@ -318,15 +336,60 @@ def test_other_classes_or_videos_are_named(refused):
         ({}, "expected detections in one list, annotations or detections, found neither"),
         ({"images": []}, "found images"),
         ({"annotations": [], "detections": []}, "found annotations and detections"),
-        ({"annotations": {}}, "expected a list annotations, found '{'"),
+        ({"annotations": {}}, "expected a list annotations, found a map"),
         (["x"], "detections[0]: expected an object, found 'x'"),
         ({"annotations": [], "images": [3]}, "images[0]: expected an object, found 3"),
         ({"annotations": [], "categories": [3]}, "categories[0]: expected an object, found 3"),
-        ('[{"image_id": 2, "bbox": [1, 2', "line 1, column 31: expected more JSON, found the end"),
+        ({"annotations": [], "a": [[[]]], "info": 1, "images": 2}, "a list images, found a number"),
+        ("1", "expected a list, or an object with lists, found 1"),
+        ('{"annotations": [], "annotations": []}', "every key once and none empty, found 'annot"),
+        ('{"": {"annotations": []}}', "expected every key once and none empty, found ''"),
     ],
 )
 def test_files_of_another_form_are_refused(refused, data, words):
     refused(data, words)
+
+
+@pytest.mark.parametrize("num_cases", [60, pytest.param(3000, marks=pytest.mark.slow)])
+def test_a_file_cut_anywhere_is_refused(refused, num_cases):
+    rng = np.random.default_rng(0)
+    data = {"info": {"x": "é\n"}, **with_images(*IMAGES), "z": [1]}
+    for _ in range(num_cases):
+        whole = json.dumps(data, indent=1, ensure_ascii=rng.random() < 0.5).encode()
+        refused(whole[: rng.integers(len(whole))], "expected JSON, found ")
+
+
+@pytest.mark.parametrize(
+    "end, found",
+    [
+        (b'{"image_id" 2}]', "parse error: object key and value must be separated"),
+        (b'{"image_id": 2 "score": 1}]', "parse error: after key and value, inside map"),
+        (b"]", "parse error: unallowed token"),
+        (b'"\xe9"]', "lexical error: invalid bytes in UTF8"),
+        (b'"\xed\xa0\x80"]', "invalid continuation byte"),
+        (b"1e400]", "parse error: numeric (floating point) overflow"),
+        (b"9223372036854775808]", "parse error: integer overflow"),
+        (b"[" * 1_000_000, "values nested too deeply"),
+        (b'{"a":' * 1_000_000, "values nested too deeply"),
+    ],
+    ids=range(9),
+)
+def test_what_is_no_json_is_named_with_the_last_good_entry(refused, end, found):
+    good = b"[" + (json.dumps(DETECTION).encode() + b",") * 300
+    refused(good + end, "found.json, after [299]: expected JSON", f", found {found}")
+
+
+def test_what_comes_after_the_end_or_is_passed_over_is_json_as_well(refused):
+    refused("[]\n[]", "found.json: expected JSON, found parse error: trailing garbage")
+    refused('{"annotations": []} {}', "found.json: expected JSON, found parse error: trailing")
+    refused('{"a": [' + "[" * 1000, "found.json: expected JSON, found values nested too deeply")
+    refused('{"a": [NaN], "annotations": []}', "found.json: expected JSON, found lexical error")
+
+
+def test_what_cannot_be_read_is_refused(tmp_path):
+    for path, reason in ((tmp_path / "none.json", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(UserError, match=f"{path}: expected a JSON file, found {reason}"):
+            read_detections(path, IDS)
 
 
 JUNK = [None, True, -1, 0, 2, 1e999, -(10**400), 0.5, "", "2", "a", [], [1, 2, 3, 4], {}, {"id": 2}]
@@ -373,9 +436,8 @@ def test_damage_is_an_error_in_one_line_or_does_not_matter(tmp_path, num_cases):
     assert num_cases / 3 < refusals < num_cases
 
 
-def test_memory_of_a_large_file(tmp_path, monkeypatch):
+def test_memory_of_a_large_file(tmp_path):
     """Some hundred bytes an entry, where the standard library's objects take 400."""
-    monkeypatch.setattr(json_stream, "_CHUNK", 2**14)
     path = tmp_path / "found.json"
     path.write_text(json.dumps([DETECTION] * 20_000))
     tracemalloc.start()
