@@ -59,7 +59,7 @@ def train_tracker(cfg, detector: TorchvisionDetector, videos: list[dict], steps:
     pairs = RandomPairs(videos, PairDrawing(min_gap=1, max_gap=9, reverse_prob=0.5), seed=0)
     for _ in optimize(
         lambda batch: tracker_losses(detector, tracker, batch, sampling),
-        tracker.parameters(),
+        tracker,
         load_batches(pairs, batch_size=8),
         max_iter=steps,
         base_lr=cfg.SOLVER.BASE_LR,
