@@ -3,6 +3,7 @@
 Any yacs node with the keys of ``config.py`` will do; detectron2 is not needed.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
@@ -115,9 +116,22 @@ def build_pipeline(cfg, tracker: TrackerHead | None, *, masks: bool = False) -> 
 
 
 def build_rescoring(cfg) -> Rescoring:
-    """What ``TEST.SEQ_NMS`` says."""
+    """What ``TEST.SEQ_NMS`` says.
+
+    Raises:
+        UserError: a value that cannot be.
+    """
     keys = cfg.TEST.SEQ_NMS
+    _check_range("TEST.SEQ_NMS.LINK_IOU", keys.LINK_IOU, 0, 1)
+    _check_range("TEST.SEQ_NMS.NMS_IOU", keys.NMS_IOU, 0, 1)
+    _check_range("TEST.SEQ_NMS.MIN_SCORE", keys.MIN_SCORE, 0)
     return Rescoring(keys.ENABLED, keys.TRACK_LINKS, keys.LINK_IOU, keys.NMS_IOU, keys.MIN_SCORE)
+
+
+def _check_range(key: str, value: float, low: float, high: float = math.inf) -> None:
+    if not low <= value <= high:
+        expected = f"{low} or more" if high == math.inf else f"from {low} to {high}"
+        raise UserError(f"{key} {value}: expected {expected}")
 
 
 def build_speed(cfg) -> Speed:
@@ -152,8 +166,7 @@ def _compile_something(device: torch.device) -> None:
 def build_spooling(cfg) -> Spooling:
     """When and where a long video goes to disk: ``TEST.SEQ_NMS.MEMORY_MB`` and ``OUTPUT_DIR``."""
     memory = cfg.TEST.SEQ_NMS.MEMORY_MB
-    if memory < 0:
-        raise UserError(f"TEST.SEQ_NMS.MEMORY_MB {memory}: expected 0 or more")
+    _check_range("TEST.SEQ_NMS.MEMORY_MB", memory, 0)
     return Spooling(int(memory * 1e6), cfg.OUTPUT_DIR)
 
 
@@ -161,12 +174,14 @@ def build_scoring(cfg) -> Scoring:
     """What ``TEST.SEQ_NMS`` and ``TEST.VID`` say.
 
     Raises:
-        UserError: a protocol that there is not.
+        UserError: a protocol that there is not, or a limit that cannot be.
     """
     if cfg.TEST.VID.PROTOCOL not in PROTOCOLS:
         raise UserError(
             f"TEST.VID.PROTOCOL {cfg.TEST.VID.PROTOCOL}: expected one of {', '.join(PROTOCOLS)}"
         )
+    _check_range("TEST.VID.SCORE_FLOOR", cfg.TEST.VID.SCORE_FLOOR, 0)
+    _check_range("TEST.VID.DETECTIONS_PER_FRAME", cfg.TEST.VID.DETECTIONS_PER_FRAME, 0)
     limits = DetectionLimits(cfg.TEST.VID.SCORE_FLOOR, cfg.TEST.VID.DETECTIONS_PER_FRAME)
     return Scoring(build_rescoring(cfg), limits, build_spooling(cfg), cfg.TEST.VID.PROTOCOL)
 

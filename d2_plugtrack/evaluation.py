@@ -11,6 +11,7 @@ require_detectron2()
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -26,11 +27,18 @@ from .build import box_settings
 from .core.average_precisions import FrameKey, mean_average_precision
 from .core.detector import DetectedFrame
 from .core.tfd import VideoPipeline
-from .core.video_evaluation import FrameOrder, Scoring
+from .core.video_evaluation import FrameOrder, Scoring, non_finite_errors_name
 from .results.figures import figures_of, write_figures
 from .results.fingerprint import fingerprint_of
 from .results.rescored import rescore_run
-from .results.run_folder import RunDescription, RunFolder, VideoId, begin_run, folder_of
+from .results.run_folder import (
+    RunDescription,
+    RunFolder,
+    VideoId,
+    begin_run,
+    folder_of,
+    locked,
+)
 from .results.video_file import VideoWriter
 
 logger = logging.getLogger(__name__)
@@ -54,11 +62,19 @@ def open_run(
     folder, finished = folder_of(cfg.OUTPUT_DIR, dataset_name), None
     if comm.is_main_process():
         frames = _frames_of(records)
-        fingerprint = fingerprint_of(model, box_settings(cfg), dataset_name, frames)
+        images = [record["file_name"] for record in records if "file_name" in record]
+        fingerprint = fingerprint_of(model, box_settings(cfg), dataset_name, frames, images)
         description = RunDescription(dataset_name, fingerprint, cfg.dump(), frames)
         _, finished = begin_run(folder, description)
     finished = comm.all_gather(finished)[0]  # looked for once: others are being written by now
     return RunFolder(folder), finished
+
+
+def lock_run(cfg: CfgNode, dataset_name: str) -> AbstractContextManager:
+    """Keep an evaluation's folder to its processes; see ``results.run_folder.locked``."""
+    if comm.is_main_process():
+        return locked(folder_of(cfg.OUTPUT_DIR, dataset_name))
+    return nullcontext()
 
 
 def _frames_of(records: Records) -> dict[VideoId, list[int]]:
@@ -114,6 +130,7 @@ class VIDEvaluator(DatasetEvaluator):
 
         Raises:
             ValueError: a frame is of another video than the unfinished one, or was seen before.
+            FloatingPointError: as of ``VideoPipeline.step``; video and frame are named.
             UserError: the video's file cannot be written; it is named.
         """
         for frame_input, output in zip(inputs, outputs, strict=True):
@@ -122,7 +139,8 @@ class VIDEvaluator(DatasetEvaluator):
 
     def _process(self, frame: DetectedFrame, key: FrameKey, last: bool) -> None:
         self._order.check(key)
-        result = self.pipeline.step(frame)
+        with non_finite_errors_name(key):
+            result = self.pipeline.step(frame)
         try:
             if self._writer is None:
                 self._writer = self.run.writer(key[0])
@@ -147,7 +165,13 @@ class VIDEvaluator(DatasetEvaluator):
         _wait(self._waiting_room)
         result = self._evaluate() if comm.is_main_process() else None
         _wait(self._waiting_room)
+        self._close_waiting_room()
         return result
+
+    def _close_waiting_room(self) -> None:
+        if self._waiting_room is not None:  # one for every evaluation would add up in a training
+            dist.destroy_process_group(self._waiting_room)
+        self._waiting_room = None
 
     def _evaluate(self) -> dict[str, Any]:
         scoring = self.scoring

@@ -38,7 +38,7 @@ from .data.loaders import (
     load_test_videos,
 )
 from .errors import UserError
-from .evaluation import VIDEvaluator, open_run
+from .evaluation import VIDEvaluator, lock_run, open_run
 from .modeling.checkpoint import (
     StrictCheckpointer,
     load_starting_weights,
@@ -143,7 +143,10 @@ class Trainer(DefaultTrainer):
         if not cfg.DATASETS.TEST:  # the end of stage one: a stock detector has no tracker to ask
             return {}
         share_buffers(model)  # every process evaluates what the main one saves
-        results = {name: cls._test_on(cfg, model, name) for name in cfg.DATASETS.TEST}
+        results = {}
+        for name in cfg.DATASETS.TEST:
+            with lock_run(cfg, name):
+                results[name] = cls._test_on(cfg, model, name)
         return results if len(results) > 1 else next(iter(results.values()))
 
     @classmethod

@@ -1,6 +1,7 @@
 """From keys to objects, with METHOD's numbers as defaults, and mistakes that name their key."""
 
 import inspect
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -347,3 +348,20 @@ def test_no_compiler(cfg):
     with inductor.patch(nothing), pytest.raises(UserError, match=expected) as refused:
         build_speed(cfg)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("SEQ_NMS.LINK_IOU", 7.0, "from 0 to 1"),
+        ("SEQ_NMS.NMS_IOU", -0.5, "from 0 to 1"),
+        ("SEQ_NMS.MIN_SCORE", -1.0, "0 or more"),
+        ("SEQ_NMS.MIN_SCORE", math.nan, "0 or more"),
+        ("VID.SCORE_FLOOR", -1e-3, "0 or more"),
+        ("VID.DETECTIONS_PER_FRAME", -3, "0 or more"),
+    ],
+)
+def test_scoring_that_cannot_be(cfg, key, value, expected):
+    cfg.merge_from_list([f"TEST.{key}", value])
+    with pytest.raises(UserError, match=f"TEST.{key} {value}: expected {expected}"):
+        build_scoring(cfg)

@@ -484,3 +484,12 @@ def test_detectron2_is_not_needed(run, data_root, tmp_path):
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith(f"{DATASET}, 60 frames, {run.folder}\n")
     assert json.loads(path.read_text())["results"]["fgfa"]["mAP"] > 0
+
+
+def test_a_file_that_would_be_read_and_written_is_refused(evaluate, tmp_path):
+    path = tmp_path / "detections.json"
+    path.write_text("[]")
+    given = ["--detections", path, "--dataset", DATASET, "--write-detections", path]
+    expected = "expected once, found as several of input and outputs"
+    assert evaluate(*given) == f"error: {path}: {expected}\n"
+    assert path.read_text() == "[]"

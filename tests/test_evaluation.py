@@ -378,6 +378,17 @@ def test_a_folder_of_temporary_files_that_cannot_be_written(cfg, model, tmp_path
         evaluator.evaluate()
 
 
+def test_what_is_not_finite_is_named_by_video_and_frame(cfg, model, monkeypatch):
+    evaluator, inputs = open_evaluation(cfg, model, [r | {"frame_index": 7} for r in RECORDS[3:4]])
+
+    def fail(frame):
+        raise FloatingPointError("frame 0: NaN or infinity in the detector's features")
+
+    monkeypatch.setattr(evaluator.pipeline, "step", fail)
+    with pytest.raises(FloatingPointError, match="^video b, frame 7: NaN or infinity in the det"):
+        evaluator.process(inputs, stub_model(inputs))
+
+
 def test_an_error_of_the_pipeline_names_no_file(cfg, model, monkeypatch):
     evaluator, inputs = open_evaluation(cfg, model)
 

@@ -18,7 +18,8 @@ A file of detections is a list of {"image_id", "category_id", "bbox": [x, y, wid
 with the "id" of every frame. Ids are those of a dataset's own .json file; else images are numbered
 from 1 in the order of the frames and categories from 1 in the order of the classes, as
 tools/convert.py writes them. TEST.SEQ_NMS.ENABLED True re-scores it with Seq-NMS.
---write-detections writes such an object; reading it gives the same figures, bit for bit.
+--write-detections writes such an object; with the same TEST.VID keys, reading it gives the same
+figures, bit for bit.
 """
 
 import argparse
@@ -46,8 +47,10 @@ if TYPE_CHECKING:
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    for path in filter(None, (args.json, args.markdown, args.write_detections)):
-        ensure_writable(path)
+    outputs = [*filter(None, (args.json, args.markdown, args.write_detections))]
+    for path in map(ensure_writable, outputs):
+        if [*outputs, args.detections].count(path) > 1:
+            raise UserError(f"{path}: expected once, found as several of input and outputs")
     if args.run:
         run = open_run(args.run, args.dataset)
         dataset, cfg = run.dataset, config_of_run(run, args.opts)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from .class_evaluator import ClassEvaluator
 from .frame_columns import ClassRows, DetectionColumns, stack_truth
 from .motion import motion_of_records
-from .protocols import Detections, clip_for_protocol, find_protocol, round_for_protocol
+from .protocols import Detections, clip_for_protocol, find_protocol, rounded
 from .ranges import AREA_RANGES, MOTION_RANGES, WHOLE, ObjectRange
 from .vid_metrics import stack_motion
 
@@ -94,8 +94,10 @@ def _gather(
 def _take(columns: DetectionColumns, label: int, protocol: str) -> ClassRows:
     """All detections of a class, rounded if the protocol does."""
     frames, boxes, scores = columns.take(label)
-    boxes, scores, _ = round_for_protocol((boxes, scores, frames), protocol)
-    return ClassRows(frames, boxes, scores)
+    rules = find_protocol(protocol)
+    return ClassRows(
+        frames, rounded(boxes, rules.box_decimals), rounded(scores, rules.score_decimals)
+    )
 
 
 def _ground_truth(record: Mapping[str, Any], protocol: str) -> tuple[np.ndarray, np.ndarray]:

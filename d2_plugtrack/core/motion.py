@@ -51,7 +51,9 @@ def motion_values(tracks: np.ndarray, frames: np.ndarray, boxes: np.ndarray) -> 
         frames: (G,) number of its frame.
         boxes: (G, 4).
     """
-    order = np.lexsort((frames, tracks))
+    values = np.full(len(tracks), np.nan)
+    tracked = np.flatnonzero(tracks >= 0)  # the others would be one long track
+    order = tracked[np.lexsort((frames[tracked], tracks[tracked]))]
     tracks, frames, boxes = tracks[order], frames[order], boxes[order]
     # in more digits than float64 has, where the machine can: the mean of twenty 0.9 is then 0.9
     # and not the number below it, which would be in another range
@@ -66,12 +68,11 @@ def motion_values(tracks: np.ndarray, frames: np.ndarray, boxes: np.ndarray) -> 
         for end in (first, first + step):
             sums[end] += iou
             counts[end] += 1
-    values = np.ones(len(tracks))
-    values[counts > 0] = sums[counts > 0] / counts[counts > 0]
-    values[tracks < 0] = np.nan
-    result = np.empty(len(tracks))
-    result[order] = values
-    return result
+    present = counts > 0
+    means = np.ones(len(tracks))
+    means[present] = sums[present] / counts[present]
+    values[order] = means
+    return values
 
 
 def _aligned_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

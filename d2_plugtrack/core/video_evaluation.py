@@ -7,6 +7,7 @@ has detected frames (``detector.py``) can run a setting. How mAP is counted on i
 
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from .average_precisions import FrameKey
@@ -77,6 +78,19 @@ class FrameOrder:
             self.start_video()
 
 
+@contextmanager
+def non_finite_errors_name(key: FrameKey) -> Iterator[None]:
+    """What a pipeline says of the frame that it is at, with the names of the video and the frame.
+
+    A pipeline knows neither, and counts frames from 0.
+    """
+    try:
+        yield
+    except FloatingPointError as error:
+        _, _, reason = str(error).partition(": ")
+        raise FloatingPointError(f"video {key[0]}, frame {key[1]}: {reason}") from error
+
+
 class VideoRun:
     """Runs a pipeline over whole videos and collects what counts.
 
@@ -121,9 +135,11 @@ class VideoRun:
 
         Raises:
             ValueError: the frame is of another video than the unfinished one, or seen already.
+            FloatingPointError: as of ``VideoPipeline.step``; video and frame are named.
         """
         self._order.check(key)
-        return self.pipeline.step(frame)
+        with non_finite_errors_name(key):
+            return self.pipeline.step(frame)
 
     def collect(self, result: FrameResult, key: FrameKey, last: bool) -> None:
         """Take what was detected; the ``last`` frame finishes its video.

@@ -8,11 +8,14 @@ not at all, so that a run that was killed can go on where it stopped.
 A dataset without videos is a run like any other. Nothing is detected here, and nothing evaluated.
 """
 
+import fcntl
 import hashlib
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,11 +127,37 @@ class RunFolder:
             raise UserError(f"{path}: frame {wanted} of video {video_id} is missing")
 
 
+@contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Keep a run's folder, made where it is not there, to one evaluation at a time.
+
+    Raises:
+        UserError: the folder cannot be written, or another evaluation is at work in it.
+    """
+    with os_errors_name(folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, too
+        except BlockingIOError:
+            raise UserError(
+                f"{folder}: expected to be the only evaluation there, found another one at work; "
+                "give this one its own OUTPUT_DIR"
+            ) from None
+        try:
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # forked workers have the descriptor as well
+    finally:
+        os.close(descriptor)
+
+
 def begin_run(folder: str | Path, description: RunDescription) -> tuple[RunFolder, list[VideoId]]:
     """Make a run's folder, or go on with the run of the same fingerprint that is there.
 
     Files of another run are removed, and so are those of videos that are damaged; both are said
-    aloud. Only one process may call this, and no other may write there meanwhile.
+    aloud. Only one process may call this, and no other may write there meanwhile (:func:`locked`).
 
     Returns:
         the folder, and the videos whose results are there, whole.

@@ -1,10 +1,14 @@
 """What boxes depend on changes the fingerprint, and its own part only; the rest does not."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from d2_plugtrack.results.fingerprint import fingerprint_of, weights_hash
+from d2_plugtrack.results import fingerprint as fingerprint_module
+from d2_plugtrack.results.fingerprint import code_hash, fingerprint_of, weights_hash
 
 FRAMES = {"a": range(3), "b": [0, 2], 3: [0]}
 
@@ -21,7 +25,7 @@ def fingerprint(**changes) -> dict[str, str]:
 
 def parts_that_differ(**changes) -> list[str]:
     before, after = fingerprint(), fingerprint(**changes)
-    assert list(before) == list(after) == ["weights", "settings", "videos", "code"]
+    assert list(before) == list(after) == ["weights", "settings", "videos", "images", "code"]
     return [name for name in before if before[name] != after[name]]
 
 
@@ -44,6 +48,54 @@ def test_settings_and_videos():
     ]
     for frames in others:
         assert parts_that_differ(frames=frames) == ["videos"]
+
+
+def test_images_that_change_under_their_names(tmp_path):
+    path = tmp_path / "000000.JPEG"
+    path.write_bytes(b"half")
+    images, before = [str(path)], path.stat()
+    first = fingerprint(images=images)
+    assert fingerprint(images=images) == first
+    path.write_bytes(b"whole")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    larger = fingerprint(images=images)
+    path.write_bytes(b"other")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
+    later = fingerprint(images=images)
+    path.unlink()
+    missing = fingerprint(images=images)
+    hashes = [found.pop("images") for found in (first, larger, later, missing)]
+    assert len(set(hashes)) == 4 and first == larger == later == missing
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("core/tfd.py", True),
+        ("modeling/new.py", True),
+        ("hosts/torchvision.py", True),
+        ("data/image_mapper.py", True),
+        ("build.py", True),
+        ("core/seq_nms.py", False),
+        ("core/average_precisions.py", False),
+        ("training.py", False),
+        ("core/tfd.pyc", False),
+    ],
+)
+def test_code_that_computes_boxes_counts(tmp_path, name, counts):
+    code_hash.cache_clear()
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("a = 1")
+    before = code_hash(tmp_path)
+    code_hash.cache_clear()
+    path.write_text("a = 2")
+    assert (code_hash(tmp_path) != before) == counts
+
+
+def test_what_comes_after_boxes_is_there():
+    package = Path(fingerprint_module.__file__).parents[1]
+    assert all((package / f"core/{name}.py").is_file() for name in fingerprint_module._AFTERWARDS)
 
 
 NAMES = [*model().state_dict()]

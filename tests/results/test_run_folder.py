@@ -2,11 +2,13 @@
 
 import json
 import logging
+import os
+import signal
 
 import pytest
 
 from d2_plugtrack.errors import UserError
-from d2_plugtrack.results.run_folder import RunDescription, RunFolder, begin_run, folder_of
+from d2_plugtrack.results.run_folder import RunDescription, RunFolder, begin_run, folder_of, locked
 from tests.results.saved_runs import bits_of, describe, save_run, tracked_video, write_video
 
 VIDEOS = {
@@ -232,3 +234,29 @@ def test_run_json_is_strict_json(tmp_path):
         "id": 7,
         "frames": [[0, 70]],
     }
+
+
+# ---- one evaluation at a time --------------------------------------------------------------------
+
+
+def test_a_second_evaluation_in_a_folder_is_refused_while_the_first_is_at_work(tmp_path):
+    folder = tmp_path / "inference" / "set"
+    refused = pytest.raises(UserError, match=f"{folder}: expected to be the only evaluation")
+    with locked(folder), refused, locked(folder):
+        pass
+    with locked(folder), locked(tmp_path / "inference" / "other"):
+        assert list(folder.iterdir()) == []
+
+
+def test_a_folder_is_free_again_after_an_error_and_for_those_that_forked_meanwhile(tmp_path):
+    with pytest.raises(ZeroDivisionError), locked(tmp_path):
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        raise ZeroDivisionError
+    try:
+        with locked(tmp_path):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
