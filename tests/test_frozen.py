@@ -23,7 +23,7 @@ from d2_plugtrack.data.labeled_frames import LabeledFrame
 from d2_plugtrack.data.tiny_vid import write_tiny_vid
 from d2_plugtrack.errors import UserError
 from d2_plugtrack.hosts.tiny_fasterrcnn import build_tiny_fasterrcnn
-from d2_plugtrack.hosts.torchvision import TorchvisionDetector
+from d2_plugtrack.hosts.torchvision import TorchvisionDetector, detector_losses
 from d2_plugtrack.plugin import load_model
 from d2_plugtrack.tracker_training import optimize, tracker_losses
 from d2_plugtrack.weights import joined_state, load_joined, write_weights
@@ -265,3 +265,34 @@ def test_a_refused_step_of_optimize_leaves_all_as_it_was(what, named):
     with pytest.raises(FloatingPointError, match=named):
         next(steps)
     assert detector_hash(model) == before and model.norm.num_batches_tracked == 2
+
+
+@pytest.mark.parametrize("stage", ["detector", "tracker"])
+@pytest.mark.parametrize("what", ["feature", "box"])
+def test_features_and_boxes_of_torchvision_are_named(torchvision_parts, stage, what):
+    detector, tracker = torchvision_parts
+    sampling = {"per_object": 8, "limit": 8, "iou_threshold": 0.5, "reading": "at_least"}
+    trained, pair = tracker, labeled_pair()
+    compute, named = lambda b: tracker_losses(detector, tracker, b, sampling), "tracking map"
+    if stage == "detector":
+        trained = detector.model.train().requires_grad_(True)
+        pair = [pair[0]._replace(labels=torch.zeros(1, dtype=torch.int64))] * 2
+        compute, named = lambda b: detector_losses(trained, b[0]), "feature map 0"
+    if what == "feature":
+        detector.model.backbone.register_forward_hook(spoil_last)
+    else:
+        pair = [pair[0], pair[1]._replace(boxes=pair[1].boxes * math.nan)]
+        named = r"true box \[nan.*\]"
+    before = detector_hash(trained), detector_hash(detector.model)
+    settings = {"max_iter": 1, "base_lr": 0.1, "weight_decay": 0.1, "warmup_iters": 0}
+    steps = optimize(compute, trained.parameters(), [[pair]], trained=trained, **settings)
+    with pytest.raises(FloatingPointError, match=f"training, step 0: {named} of image 1(; .*)?$"):
+        next(steps)
+    assert (detector_hash(trained), detector_hash(detector.model)) == before
+
+
+def spoil_last(module: nn.Module, inputs, maps: dict) -> dict:
+    """One cell of the last image that hardly any region looks at."""
+    changed = maps["0"].clone()
+    changed[-1, 0, 0, 0] = math.nan
+    return {**maps, "0": changed}
