@@ -23,7 +23,7 @@ def mend_batch(batch: Sequence[Any]) -> list[str]:
     """
     frames = [frame for item in batch for frame in _frames(item)]
     problems = [
-        f"pixels of {image_name(frame, i)}"
+        f"NaN or infinity in pixels of {image_name(frame, i)}"
         for i, frame in enumerate(frames)
         if _may_be_bad(frame.get("image")) and not frame["image"].isfinite().all()
     ]

@@ -56,4 +56,4 @@ def test_pixels_of_floats_are_looked_at():
     batch[1]["image"] = batch[1]["image"].float()
     batch[2]["image"] = batch[2]["image"].float()
     batch[2]["image"][1, 2, 3] = math.nan
-    assert mend_batch(batch) == ["pixels of image 2"]
+    assert mend_batch(batch) == ["NaN or infinity in pixels of image 2"]

@@ -29,6 +29,7 @@ from d2_plugtrack.tracker_training import optimize, tracker_losses
 from d2_plugtrack.weights import joined_state, load_joined, write_weights
 
 PLUGTRACK = "plugtrack_tiny.yaml"
+NOT_FINITE = "NaN or infinity in"
 STEPS = [6, pytest.param(100, marks=pytest.mark.slow)]
 HARSH = [  # what would move a detector that is not frozen
     *("SOLVER.WEIGHT_DECAY", 0.1, "SOLVER.WEIGHT_DECAY_NORM", 0.1, "SOLVER.BASE_LR", 1e-3),
@@ -252,7 +253,7 @@ class Spoilt(nn.Module):
 
 @pytest.mark.parametrize(
     ("what", "named"),
-    [("loss", "step 2: loss is nan"), ("gradient", "step 2: gradient of linear.bias$")],
+    [("loss", "loss is nan"), ("gradient", "NaN or infinity in the gradient of linear.bias$")],
 )
 def test_a_refused_step_of_optimize_leaves_all_as_it_was(what, named):
     model = Spoilt(what)
@@ -261,7 +262,7 @@ def test_a_refused_step_of_optimize_leaves_all_as_it_was(what, named):
     steps = optimize(model.losses, model, batches, **settings, clip_value=1.0)
     next(steps), next(steps)
     before = detector_hash(model)
-    with pytest.raises(FloatingPointError, match=named):
+    with pytest.raises(FloatingPointError, match=f"step 2: {named}"):
         next(steps)
     assert detector_hash(model) == before and model.norm.num_batches_tracked == 2
 
@@ -271,12 +272,16 @@ def test_a_refused_step_of_optimize_leaves_all_as_it_was(what, named):
 def test_features_and_boxes_of_torchvision_are_named(torchvision_parts, stage, what):
     detector, tracker = torchvision_parts
     sampling = {"per_object": 8, "limit": 8, "iou_threshold": 0.5, "reading": "at_least"}
-    trained, pair = tracker, labeled_pair()
-    compute, named = lambda b: tracker_losses(detector, tracker, b, sampling), "tracking map"
+    trained, pair, named = tracker, labeled_pair(), f"{NOT_FINITE} tracking map"
     if stage == "detector":
-        trained = detector.model.train().requires_grad_(True)
+        trained, named = detector.model.train().requires_grad_(True), f"{NOT_FINITE} feature map 0"
         pair = [pair[0]._replace(labels=torch.zeros(1, dtype=torch.int64))] * 2
-        compute, named = lambda b: detector_losses(trained, b[0]), "feature map 0"
+
+    def compute(batch):
+        if stage == "detector":
+            return detector_losses(trained, batch[0])
+        return tracker_losses(detector, tracker, batch, sampling)
+
     if what == "feature":
         detector.model.backbone.register_forward_hook(spoil_last)
     else:
@@ -285,7 +290,7 @@ def test_features_and_boxes_of_torchvision_are_named(torchvision_parts, stage, w
     before = detector_hash(trained), detector_hash(detector.model)
     settings = {"max_iter": 1, "base_lr": 0.1, "weight_decay": 0.1, "warmup_iters": 0}
     steps = optimize(compute, trained, [[pair]], **settings)
-    with pytest.raises(FloatingPointError, match=f"training, step 0: {named} of image 1(;|$)"):
+    with pytest.raises(FloatingPointError, match=f"training, step 0: {named} of image 1(; .*)?$"):
         next(steps)
     assert (detector_hash(trained), detector_hash(detector.model)) == before
 

@@ -102,10 +102,10 @@ def test_shared_batch_norm_has_the_names_and_the_statistics_of_all_regions(outco
 
 
 NOT_FINITE = {  # what the process that met it says
-    "not finite": "iteration 1: tracking map of image 1",
+    "not finite": "iteration 1: NaN or infinity in tracking map of image 1",
     "bad box": r"iteration 1: true box \[.*inf.*\] of image [26]",
-    "bad gradient": "iteration 1: gradient of tracker.shared.bias",
-    "bad proposals": "iteration 1: pixels of image [13]; Predicted boxes or scores contain",
+    "bad gradient": "iteration 1: NaN or infinity in the gradient of tracker.shared.bias",
+    "bad proposals": "iteration 1: NaN or infinity in pixels of image [13]; Predicted boxes or",
 }
 
 

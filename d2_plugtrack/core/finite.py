@@ -46,7 +46,7 @@ class Watch:
     def names(self) -> list[str]:
         """What is not finite, in the order in which it was computed."""
         return [
-            name(row)
+            f"NaN or infinity in {name(row)}"
             for sums, name in zip(self._sums, self._names, strict=True)
             for row in (~sums.isfinite()).nonzero().flatten().tolist()
         ]
@@ -117,7 +117,11 @@ def bad_gradients(named_parameters: Iterable[tuple[str, nn.Parameter]]) -> list[
     """The parameters' names whose gradients :func:`gradient_norms` finds not finite."""
     named = [(name, p) for name, p in named_parameters if p.grad is not None]
     finite = gradient_norms([p for _, p in named]).isfinite().tolist()
-    return [f"gradient of {n}" for (n, _), good in zip(named, finite, strict=True) if not good]
+    return [
+        f"NaN or infinity in the gradient of {name}"
+        for (name, _), good in zip(named, finite, strict=True)
+        if not good
+    ]
 
 
 def training_buffers(module: nn.Module) -> list[Tensor]:

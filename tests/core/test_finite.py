@@ -31,13 +31,15 @@ def test_rows_and_wholes_are_named(value, dtype):
         watch("map of another", maps[:2], lambda i: f"image {i}")
         watch("boxes", torch.zeros(0, 4))
         watch("scores", maps[2])
-    assert seen.flag(CPU) and seen.names() == ["map of image 2", "scores"]
+    assert seen.flag(CPU) and seen.names() == [
+        *("NaN or infinity in map of image 2", "NaN or infinity in scores")
+    ]
 
 
 def test_opposite_infinities_do_not_cancel():
     with Watch() as seen:
         watch("both", torch.tensor([math.inf, -math.inf]))
-    assert seen.names() == ["both"]
+    assert seen.names() == ["NaN or infinity in both"]
 
 
 def test_outside_of_a_watch_nothing_is_kept_and_nothing_watched_is_well():
@@ -55,7 +57,7 @@ def test_a_watch_may_be_entered_again_and_an_error_leaves_it():
         watch("second", torch.tensor([math.nan]))
         raise KeyError
     watch("third", torch.tensor(math.nan))
-    assert seen.names() == ["second"]
+    assert seen.names() == ["NaN or infinity in second"]
 
 
 def test_watching_builds_no_graph_and_changes_nothing():
@@ -72,7 +74,9 @@ def test_gradients_are_named():
     assert bad_gradients(model.named_parameters()) == []
     model[0].bias.grad[1] = math.nan
     model[1].weight.grad[0, 0] = 1e30  # its square is infinite, and so is AdamW's mean of squares
-    assert bad_gradients(model.named_parameters()) == ["gradient of 0.bias", "gradient of 1.weight"]
+    assert bad_gradients(model.named_parameters()) == [
+        f"NaN or infinity in the gradient of {name}" for name in ("0.bias", "1.weight")
+    ]
 
 
 def test_a_snapshot_puts_back_what_was_kept_last():
