@@ -1,6 +1,8 @@
 """Bad images: what counts as one, what becomes of it, and that it is counted in every process."""
 
 import logging
+import struct
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,6 +17,7 @@ from d2_plugtrack.data.bad_images import (
     SkipBadImages,
     naming_bad_image,
     read_frame,
+    read_partial_frame,
     read_whole_frame,
 )
 from d2_plugtrack.errors import UserError
@@ -187,6 +190,15 @@ def test_an_image_much_larger_than_its_record_is_not_decoded(bad_record, photo, 
 
 
 # ---- mappers -------------------------------------------------------------------------------------
+
+
+def test_an_image_that_opencv_refuses_by_an_exception_is_grey(bad_record):
+    record, width = bad_record("good"), 2**20 + 8  # more than OpenCV takes in a row
+    header = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 54, 0, 0, 54, 40, width, 1, 1, 24, *[0] * 6)
+    Path(record["file_name"]).write_bytes(header + bytes(3 * width))
+    with pytest.raises(cv2.error):
+        cv2.imread(record["file_name"])
+    assert (read_partial_frame(record) == GREY).all()
 
 
 def test_a_bad_image_becomes_none_and_a_bug_stays_one(bad_record):
