@@ -90,6 +90,7 @@ class StepTrainer(SimpleTrainer):
         own = getattr(model, "module", model)
         self.trained = {name: p for name, p in own.named_parameters() if p.requires_grad}
         self.before = Snapshot(training_buffers(model))
+        self.part: list = []  # of a batch, that the model is at
         backbone = getattr(own, "backbone", None)
         if backbone is not None and backbone.training:
             backbone.register_forward_hook(self._watch_features)
