@@ -157,3 +157,14 @@ def test_a_folder_that_cannot_be_written_is_named(run, tmp_path):
     detections = rescore_run(run, SEQ_TRACK_NMS, LIMITS, Spooling(0, tmp_path / "file"))
     with pytest.raises(UserError, match=f"{tmp_path}/file: cannot be written"):
         detections["a/b", 0]
+
+
+def test_a_damaged_video_does_not_reach_the_next_one(tmp_path):
+    run = save_run(tmp_path, {"a": tracked_video(0, 90), "b": tracked_video(1, 5)})
+    data = bytearray(run.path("a").read_bytes())
+    data[data.index(b"000001/scores.npy") + 60] ^= 1  # in the second block
+    run.path("a").write_bytes(data)
+    found = rescore_run(run, SEQ_TRACK_NMS, LIMITS)
+    with pytest.raises(UserError, match="00000_a.npz"):
+        found["a", 0]
+    assert len(found["b", 0]) == 3
