@@ -40,8 +40,12 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "dev": ["hypothesis>=6.100", "matplotlib>=3.8", "pytest>=8.0", "ruff>=0.6"],
+        "dev": [
+            *("hypothesis>=6.100", "matplotlib>=3.8", "pytest>=8.0", "ruff>=0.6"),
+            *("trackers>=2.6", "trackeval>=1.3"),
+        ],
         "hrnet": ["timm>=1.0.9"],
+        "identity": ["trackers>=2.6", "trackeval>=1.3"],
         "train": ["tensorboard>=2.15"],
     },
 )
