@@ -140,11 +140,12 @@ def test_class_table():
         "per frame": {"mAP": 40.0, "AP": {"cat": 30.04, "dog": math.nan}},
         "control: no tracking": {"mAP": 50.0, "AP": {"cat": 60.0, "dog": math.nan}},
     }
+    others = " | ".join(["not run"] * 6)
     assert format_class_table(results, ["cat", "dog"]).splitlines() == [
         f"| class | {' | '.join(NAMES)} |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-        "| cat | 30.0 | not run | not run | not run | not run | not run | not run | 60.0 |",
-        "| dog | no objects | not run | not run | not run | not run | not run | not run | no objects |",
+        f"| cat | 30.0 | {others} | 60.0 |",
+        f"| dog | no objects | {others} | no objects |",
     ]
     assert len(format_class_table({}, []).splitlines()) == 2
 
