@@ -9,6 +9,8 @@ timestamps do not tell everything, decoding begins at the beginning.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .decoding import keeps_no_times
+
 MARGIN = 0.5  # seconds that are sought too early: some formats seek by time of decoding
 
 
@@ -51,7 +53,7 @@ def find_entry(container, stream, origin: int, first: int) -> Entry | None:
     Returns:
         None where the video ends before.
     """
-    headers = _headers_up_to(container, stream, first)
+    headers = None if keeps_no_times(stream) else _headers_up_to(container, stream, first)
     shown = [header.pts for header in headers or () if not header.is_hidden]
     if not shown or len(set(shown)) < len(shown):
         return Entry()
@@ -66,13 +68,14 @@ def find_entry(container, stream, origin: int, first: int) -> Entry | None:
 
 
 def _headers_up_to(container, stream, first: int) -> list[_Header] | None:
-    """What packets say of themselves, up to the first key frame after ``first`` or the end.
+    """What packets say of themselves, up to the second key frame after ``first`` or the end.
 
-    All frames that are shown before ``first`` are among them. None where a packet does not say it.
+    All frames that are shown before ``first`` are among them: some may come after a key frame that
+    is shown later. None where a packet does not say it.
     """
     import av
 
-    headers = []
+    headers, keys_after = [], 0
     try:
         for packet in container.demux(stream):
             if not packet.size:  # the flush at the end
@@ -80,7 +83,8 @@ def _headers_up_to(container, stream, first: int) -> list[_Header] | None:
             if packet.pts is None or packet.is_corrupt:
                 return None
             headers.append(_Header(packet.pts, packet.is_keyframe, packet.is_discard))
-            if packet.is_keyframe and packet.pts > first:
+            keys_after += packet.is_keyframe and packet.pts > first
+            if keys_after == 2:
                 break
     except av.FFmpegError:
         return None
