@@ -69,7 +69,7 @@ class StreamSource(FrameSource):
 
     def _report(self) -> None:
         if not self.losses.frames:
-            raise UserError(f"{self._shown}: expected a video, found no frame that decodes")
+            raise UserError(f"{self._shown}: expected frames {self._excerpt}, found none")
         if self.losses:
             logger.warning("%s broke off or was damaged: %s", self._shown, self.losses)
 

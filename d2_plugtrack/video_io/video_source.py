@@ -99,15 +99,11 @@ class VideoSource(FrameSource):
                 entry = find_entry(container, stream, self._origin, first)
                 ends_before = entry is None
         if ends_before:
-            raise self._ends_before_start()
+            raise UserError(
+                f"{self.path}: expected frames {self._excerpt}, found that it ends before"
+            )
         with self._open() as (container, stream):
             return entry if can_seek(container, stream, entry) else Entry()
-
-    def _ends_before_start(self) -> UserError:
-        start = float(self._excerpt.start)
-        return UserError(
-            f"{self.path}: expected frames from {start:g} s on, found that it ends before"
-        )
 
     def _start_stamp(self) -> int | None:
         """The least timestamp of the excerpt; None where the video has no timestamps."""
@@ -121,7 +117,7 @@ class VideoSource(FrameSource):
     def _report(self) -> None:
         """Refuse a video without a frame; warn, once, of one that lost or damaged frames."""
         if not self.losses.frames:
-            raise self._ends_before_start()
+            raise UserError(f"{self.path}: expected frames {self._excerpt}, found none")
         if self.losses and not self._warned:
             self._warned = True
             logger.warning("%s may be damaged: %s", self.path, self.losses)

@@ -143,6 +143,12 @@ def test_a_start_in_the_lost_part_is_refused(tmp_path):
         list(open_frames(path, start=0.76))
 
 
+def test_an_excerpt_between_two_frames_is_an_error(tmp_path):
+    path = encode(tmp_path / "clip.mp4", moving_frames(20), g="5")
+    with pytest.raises(UserError, match="expected frames from 0.41 to 0.43 s, found none"):
+        list(open_frames(path, start=0.41, end=0.43))
+
+
 def test_numbers_of_frames_and_rates_of_excerpts(tmp_path):
     path = encode(tmp_path / "clip.mp4", moving_frames(COUNT), g="5")
     for excerpt in ({}, {"stride": 3}, {"start": 0.3}, {"start": 0.3, "end": 1.7, "stride": 4}):

@@ -98,6 +98,25 @@ def test_an_address_that_stalls_or_breaks_ends_with_what_came(tmp_path, stalls, 
     assert message.startswith(f"{address} broke off") and str(source.losses) in message
 
 
+def test_a_stream_is_met_in_the_middle_without_a_loss(tmp_path):
+    path = encode(tmp_path / "clip.ts", noise_frames(20, 48, 64), g="5")
+    data = path.read_bytes()
+    path.write_bytes(data[len(data) * 3 // 10 // 188 * 188 :])
+    with served(path) as address:
+        source = open_frames(address)
+        frames = list(source.timed())
+    assert 5 <= len(frames) < 20 and not source.losses
+    assert frames[0].time == frames[0].index == 0
+    recorded = open_frames(path)  # as a file too: nobody says that it ever began
+    assert len(list(recorded)) == len(frames) and not recorded.losses
+
+
+def test_a_stream_that_ends_before_the_start_is_an_error(tmp_path):
+    path = encode(tmp_path / "clip.ts", noise_frames(5, 48, 64))
+    with served(path) as address, pytest.raises(UserError, match="from 1 to 2 s, found none"):
+        list(open_frames(address, start=1, end=2))
+
+
 def test_an_address_that_gives_no_video_is_named(tmp_path):
     (tmp_path / "page.html").write_text("<p>no video</p>" * 100)
     with served(tmp_path / "page.html") as address:
@@ -214,5 +233,5 @@ def test_a_camera_that_does_not_open_is_the_users_error(monkeypatch):
 
 def test_a_camera_without_a_frame_is_the_users_error(monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", FakeCamera([], rate=25.0))
-    with pytest.raises(UserError, match="camera0: expected frames, found none"):
+    with pytest.raises(UserError, match="camera0: expected frames from 0 s on, found none"):
         list(open_frames(0))
