@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from .errors import UserError
 from .outputs import ensure_writable, os_errors_name
+from .video_io import ImageWriter
 
 
 class OutputPaths(NamedTuple):
@@ -40,19 +41,18 @@ def is_video_name(path: Path) -> bool:
     return False
 
 
-def refuse_same_names(outputs: Sequence[tuple[str, OutputPaths]]) -> None:
-    """Refuse two inputs, given by what the user calls them, that would share an output."""
+def refuse_shared(outputs: Sequence[tuple[str, OutputPaths]]) -> None:
+    """Refuse two inputs, given by what the user calls them, or two kinds, that share an output."""
     seen: dict[str, str] = {}
     for name, paths in outputs:
         for path in paths.given:
-            other = seen.setdefault(os.path.realpath(path), name)
-            if other != name or len([p for p in paths.given if p == path]) > 1:
+            place = os.path.realpath(path)
+            if place in seen:
                 raise UserError(
-                    f"{path}: expected an output for each input, found that {other} and {name} "
-                    "would share it; give them one after the other, with another --output"
-                    if other != name
-                    else f"{path}: expected another file for each kind of output"
+                    f"{path}: expected an output of its own for each input and kind, found that "
+                    f"{seen[place]} and {name} would share it"
                 )
+            seen[place] = name
 
 
 def check_outputs(paths: OutputPaths, inputs: Sequence[Path], overwrite: bool) -> None:
@@ -69,14 +69,12 @@ def check_outputs(paths: OutputPaths, inputs: Sequence[Path], overwrite: bool) -
         _refuse_inputs(path, inputs)
         if path.exists() and not overwrite:
             raise UserError(f"{path}: is there already; --overwrite replaces it")
-        if path == paths.images:
-            if path.exists() and not path.is_dir():
-                raise UserError(f"{path}: expected a folder to write, found a file")
-            _check_folder(path.parent)
-        elif path.parent.exists():
-            ensure_writable(path)
+        if not path.parent.exists():
+            _check_new_folder(path.parent)
+        elif path is paths.images:
+            ImageWriter(path, overwrite)
         else:
-            _check_folder(path.parent)
+            ensure_writable(path)
 
 
 def _refuse_inputs(path: Path, inputs: Sequence[Path]) -> None:
@@ -88,8 +86,8 @@ def _refuse_inputs(path: Path, inputs: Sequence[Path]) -> None:
             raise UserError(f"{path}: is the input; name another output")
 
 
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder that can neither be written to nor made."""
+def _check_new_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be made."""
     place = folder
     while not place.exists() and place != place.parent:
         place = place.parent

@@ -2,9 +2,10 @@
 
 An object of four lists. ``videos``: the one, with its name and frame rate. ``categories``: the
 classes, with ids from 1 in label order. ``images``: every frame, with its place in the source
-(``frame_id``, from 0), its ``time`` in seconds, its size and a ``file_name``. ``annotations``: every
-object, with ``bbox`` ``[x, y, width, height]`` in pixels of the frame, ``score``, ``instance_id``
-(the track, from 0), ``area`` and, where the detector has masks, ``segmentation`` as run lengths.
+(``frame_id``, from 0), its ``time`` in seconds, its size and a ``file_name``. ``annotations``:
+every object, with ``bbox`` ``[x, y, width, height]`` in pixels of the frame, ``score``,
+``instance_id`` (the track, from 0), ``area`` and, where the detector has masks, ``segmentation`` as
+run lengths.
 
 What has no area in the frame is left out, as the reader would; an object without a track has an
 ``instance_id`` below 0 of its own, since none may be there twice in a frame.
@@ -56,7 +57,7 @@ class CocoVidWriter(Export):
     def _begin(self, file: TextIO, stack: ExitStack) -> None:
         self._num_images = self._num_annotations = 0
         folder = os.path.dirname(os.path.realpath(self.path))
-        waiting = tempfile.TemporaryFile("w+", encoding="utf-8", dir=folder)
+        waiting = tempfile.TemporaryFile("w+", encoding="utf-8", dir=folder)  # noqa: SIM115
         self._annotations = stack.enter_context(waiting)
         about = {
             "videos": [{"id": VIDEO_ID, "name": self.name, "frame_rate": self.frame_rate}],
@@ -109,9 +110,7 @@ def _as_json(data: object) -> str:
     return json.dumps(data, allow_nan=False)
 
 
-def _annotations(
-    objects: TrackedObjects, image_size: tuple[int, int]
-) -> Iterator[dict[str, Any]]:
+def _annotations(objects: TrackedObjects, image_size: tuple[int, int]) -> Iterator[dict[str, Any]]:
     height, width = image_size
     boxes = boxes_xywh(objects)
     scores, labels, tracks = (field.tolist() for field in objects[1:4])

@@ -1,6 +1,5 @@
-"""What the writers of this package have in common: a text file that appears whole, or not at all."""
+"""What the writers of this package share: a text file that appears whole, or not at all."""
 
-from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +12,7 @@ from ..core.rescoring import TrackedObjects
 from ..outputs import atomic_output, ensure_writable, os_errors_name
 
 
-class Export(ABC):
+class Export:
     """A file of the objects of a video.
 
     Args:
@@ -75,7 +74,6 @@ class Export(ABC):
     def _begin(self, file: TextIO, stack: ExitStack) -> None:
         """Write what comes before the frames; the stack closes what is opened here."""
 
-    @abstractmethod
     def _write(
         self,
         file: TextIO,
@@ -85,6 +83,7 @@ class Export(ABC):
         objects: TrackedObjects,
     ) -> None:
         """Write the objects of a frame."""
+        raise NotImplementedError
 
     def _end(self, file: TextIO) -> None:
         """Write what comes after the frames."""
