@@ -32,7 +32,7 @@ class Tally:
         """Note whether it is shown, and until when."""
         if packet.is_discard:
             self.hidden += 1
-        elif packet.pts is not None:
+        elif packet.pts is not None and not keeps_no_times(packet.stream):
             end = packet.pts + (packet.duration or 0)
             self.end = end if self.end is None else max(self.end, end)
 
@@ -103,11 +103,30 @@ def decode(packets: Iterator, stream, tally: Tally, since: int | None = None) ->
         tally.damaged += any(part.is_corrupt and _counts(part, since) for part in parts)
         if packet is not None:
             tally.see(packet)
-        yield from frames
+        for frame in frames:
+            if keeps_no_times(stream):
+                frame.pts = frame.dts  # in the order of display, with one thread
+            yield frame
 
 
 def _counts(part, since: int | None) -> bool:
     return since is None or part is None or part.pts is None or part.pts >= since
+
+
+def keeps_no_times(stream) -> bool:
+    """AVI has times of decoding alone; FFmpeg's guess at those of display fails with B-frames."""
+    return stream.container.format.name == "avi"
+
+
+def stated_frames(stream) -> int:
+    """How many frames a file says it has, those it says not to show among them; 0: it does not.
+
+    An edit list may leave whole groups of pictures out, which FFmpeg then takes out of its index.
+    """
+    index = getattr(stream, "index_entries", ())  # from PyAV 17 on
+    if stream.container.format.name.startswith("mov") and len(index):
+        return min(stream.frames, len(index))
+    return stream.frames
 
 
 def packets_to_the_end(packets: Iterator, tally: Tally) -> Iterator:

@@ -9,6 +9,8 @@ timestamps do not tell everything, decoding begins at the beginning.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .decoding import keeps_no_times
+
 MARGIN = 0.5  # seconds that are sought too early: some formats seek by time of decoding
 
 
@@ -17,12 +19,14 @@ class Entry(NamedTuple):
 
     Attributes:
         pts: timestamp of the key frame; None is the beginning.
+        position: of the key frame in the file, in bytes; timestamps may come twice.
         first: timestamp from which frames are given.
         index: place of the first frame that is given.
         hidden: packets before the key frame that an edit list says not to show.
     """
 
     pts: int | None = None
+    position: int | None = None
     first: int = 0
     index: int = 0
     hidden: int = 0
@@ -36,6 +40,7 @@ class Entry(NamedTuple):
 
 class _Header(NamedTuple):
     pts: int
+    position: int | None
     is_key: bool
     is_hidden: bool
 
@@ -51,7 +56,7 @@ def find_entry(container, stream, origin: int, first: int) -> Entry | None:
     Returns:
         None where the video ends before.
     """
-    headers = _headers_up_to(container, stream, first)
+    headers = None if keeps_no_times(stream) else _headers_up_to(container, stream, first)
     shown = [header.pts for header in headers or () if not header.is_hidden]
     if not shown or len(set(shown)) < len(shown):
         return Entry()
@@ -62,25 +67,31 @@ def find_entry(container, stream, origin: int, first: int) -> Entry | None:
         return Entry()
     index = sum(origin <= pts < first for pts in shown)
     hidden = sum(header.is_hidden for header in headers[: keys[-2]])
-    return Entry(headers[keys[-2]].pts, first, index, hidden)
+    key = headers[keys[-2]]
+    return Entry(key.pts, key.position, first, index, hidden)
 
 
 def _headers_up_to(container, stream, first: int) -> list[_Header] | None:
-    """What packets say of themselves, up to the first key frame after ``first`` or the end.
+    """What packets say of themselves, up to the second key frame after ``first`` or the end.
 
-    All frames that are shown before ``first`` are among them. None where a packet does not say it.
+    All frames that are shown before ``first`` are among them: some may come after a key frame that
+    is shown later. None where a packet does not say it, or where time goes back.
     """
     import av
 
-    headers = []
+    headers, keys_after, last = [], 0, None
     try:
         for packet in container.demux(stream):
             if not packet.size:  # the flush at the end
                 continue
-            if packet.pts is None or packet.is_corrupt:
+            goes_back = None not in (last, packet.dts) and packet.dts < last
+            if packet.pts is None or packet.is_corrupt or goes_back:
                 return None
-            headers.append(_Header(packet.pts, packet.is_keyframe, packet.is_discard))
-            if packet.is_keyframe and packet.pts > first:
+            last = packet.dts
+            header = _Header(packet.pts, packet.pos, packet.is_keyframe, packet.is_discard)
+            headers.append(header)
+            keys_after += packet.is_keyframe and packet.pts > first
+            if keys_after == 2:
                 break
     except av.FFmpegError:
         return None
@@ -95,7 +106,7 @@ def packets_from(container, stream, entry: Entry) -> Iterator:
     container.seek(entry.pts - round(MARGIN / stream.time_base), stream=stream)
     found = False
     for packet in container.demux(stream):
-        found = found or packet.pts == entry.pts
+        found = found or (packet.pts, packet.pos) == (entry.pts, entry.position)
         if found:
             yield packet
         elif packet.pts is None or (packet.is_keyframe and packet.pts > entry.pts):

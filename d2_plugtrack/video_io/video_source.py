@@ -9,11 +9,20 @@ from fractions import Fraction
 from pathlib import Path
 
 from ..errors import UserError
-from .decoding import Converter, Tally, Timeline, decode, open_container, packets_to_the_end
+from .decoding import (
+    Converter,
+    Tally,
+    Timeline,
+    decode,
+    open_container,
+    packets_to_the_end,
+    stated_frames,
+)
 from .entry import Entry, can_seek, find_entry, packets_from
 from .excerpts import Excerpt, stated_rate
 from .selection import Selection
 from .sources import FrameSource, TimedFrame
+from .truncation import is_cut_off
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +47,8 @@ class VideoSource(FrameSource):
         with self._open() as (container, stream):
             self._rate = stated_rate(stream) or default_frame_rate
             whole = _estimate_frames(container, stream, self._rate)
+            self._is_cut_off = is_cut_off(path, container.format.name)
+            self._expected = stated_frames(stream) or (whole or 0) * self._is_cut_off
             self._time_base, self._origin = stream.time_base, self._first_stamp(container, stream)
         self._entry = self._find_entry(whole) if excerpt.start else Entry()
         self.frame_rate = self._rate / excerpt.stride
@@ -46,18 +57,18 @@ class VideoSource(FrameSource):
     def timed(self) -> Iterator[TimedFrame]:
         tally, timeline = Tally(hidden=self._entry.hidden), self._timeline()
         selection = Selection(self._excerpt, self._entry.index)
-        stated = 0
         try:
             with self._open() as (container, stream):
-                stated = stream.frames
                 packets = packets_to_the_end(packets_from(container, stream, self._entry), tally)
                 frames = self._entry.shown(decode(packets, stream, tally, self._start_stamp()))
                 yield from selection.pick(timeline.timed(frames), Converter())
+            if selection.cut_time is None:
+                tally.undecodable += self._is_cut_off and not tally.undecodable
         finally:
             self.losses = tally.losses(selection.num_read)
             self.end_time = timeline.end_after(selection.last_time, tally.end, selection.cut_time)
-        if stated and selection.cut_time is None:
-            missing = stated - tally.hidden - selection.index
+        if selection.cut_time is None:
+            missing = self._expected - tally.hidden - selection.index
             self.losses = tally.losses(selection.num_read, missing)
         self._report()
 
@@ -113,10 +124,13 @@ class VideoSource(FrameSource):
 
 def _estimate_frames(container, stream, frame_rate: Fraction) -> int | None:
     """Estimate the number of frames from the stated count or the duration."""
-    if stream.frames > 0:
-        return stream.frames
+    if stated := stated_frames(stream):
+        return stated
     if stream.duration and stream.time_base:
         return max(1, round(stream.duration * stream.time_base * frame_rate))
     if container.duration:
-        return max(1, round(Fraction(container.duration, 1_000_000) * frame_rate))
+        duration = Fraction(container.duration, 1_000_000)
+        if container.format.name == "matroska,webm":  # it is the end's time
+            duration -= Fraction(container.start_time or 0, 1_000_000)
+        return max(1, round(duration * frame_rate))
     return None
