@@ -1,10 +1,10 @@
-"""Tracks drawn on frames, and many images as one sheet.
+"""Tracks drawn on a frame.
 
 Images are BGR uint8 arrays ``(H, W, 3)``; ``boxes (N, 4)`` are xyxy in absolute pixels of the
 image, ``track_ids (N,)`` integers of which a negative one means "no track", ``masks (N, H, W)``
 bool. With no box :func:`draw_tracks` gives a copy of the frame; boxes that are not finite are left
-out. Reading and writing are left to ``video_io.py``, making masks of the whole image to
-``masks.py``; which boxes are worth drawing, to the caller.
+out. Reading and writing are left to ``video_io``, making masks of the whole image to ``masks.py``;
+which boxes are worth drawing, to the caller.
 """
 
 from collections.abc import Sequence
@@ -87,17 +87,3 @@ def _readable_on(color):
 
     luminance = 0.299 * color.r + 0.587 * color.g + 0.114 * color.b
     return sv.Color.BLACK if luminance > 140 else sv.Color.WHITE
-
-
-def contact_sheet(images: Sequence[np.ndarray], columns: int, gap: int = 4) -> np.ndarray:
-    """Lay images out row by row, each at the top left of a cell as large as the largest image."""
-    if not images or columns < 1:
-        raise ValueError(f"expected images and columns, found {len(images)} and {columns}")
-    height = max(image.shape[0] for image in images) + gap
-    width = max(image.shape[1] for image in images) + gap
-    rows = -(-len(images) // columns)
-    sheet = np.full((rows * height - gap, columns * width - gap, 3), 255, np.uint8)
-    for i, image in enumerate(images):
-        top, left = i // columns * height, i % columns * width
-        sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
-    return sheet
