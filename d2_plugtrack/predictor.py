@@ -3,7 +3,7 @@
 Shape letters: M objects of a frame. In the manner of detectron2's DefaultPredictor, for videos:
 ``step`` takes one frame after the other, ``finish`` re-scores the whole video and begins another.
 Frames of a long video wait on disk for its end (``core/video_rescorer.py``).
-Reading and writing video files is in ``video_io.py``, drawing in ``visualization``.
+Reading and writing video files is in ``video_io.py``, drawing in ``visualization.py``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
