@@ -35,10 +35,29 @@ def merge_config(cfg: "CfgNode", config_file: str, opts: Sequence[str] = ()) -> 
     with _mistakes_in(" ".join(opts)):
         cfg.merge_from_list(list(opts))
     cfg.MODEL.DEVICE = cfg.MODEL.DEVICE or ("cuda" if torch.cuda.is_available() else "cpu")
-    with _mistakes_in(f"MODEL.DEVICE {cfg.MODEL.DEVICE}"):
-        device = torch.device(cfg.MODEL.DEVICE)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"MODEL.DEVICE {cfg.MODEL.DEVICE}: there is no CUDA here; cpu would do")
+    try:
+        check_device(cfg.MODEL.DEVICE)
+    except UserError as error:
+        raise UserError(f"MODEL.DEVICE {error}") from error
+
+
+def check_device(name: str) -> None:
+    """Refuse, by its name, a device that torch does not know or this machine does not have.
+
+    Raises:
+        UserError: as said.
+    """
+    with _mistakes_in(name):
+        device = torch.device(name)
+    if device.type == "cuda":  # asked for without starting CUDA in this process
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if not count:
+            raise UserError(f"{name}: there is no CUDA here; cpu would do")
+        if (device.index or 0) >= count:
+            raise UserError(f"{name}: this machine has {count} CUDA devices, numbered from 0")
+    else:
+        with _mistakes_in(name):
+            torch.zeros(1, device=device).cpu()
 
 
 def merge_opts(cfg: "CfgNode", opts: Sequence[str]) -> None:
