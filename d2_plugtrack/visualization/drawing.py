@@ -1,16 +1,20 @@
-"""Tracks drawn on a frame.
+"""Boxes and tracks drawn on a frame.
 
 Images are BGR uint8 arrays ``(H, W, 3)``; ``boxes (N, 4)`` are xyxy in absolute pixels of the
 image, ``track_ids (N,)`` integers of which a negative one means "no track", ``masks (N, H, W)``
-bool. With no box :func:`draw_tracks` gives a copy of the frame; boxes that are not finite are left
+bool. With no box there is a copy of the frame; boxes that are not finite are left
 out. Reading and writing are left to ``video_io``, making masks of the whole image to ``masks.py``;
 which boxes are worth drawing, to the caller.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import supervision as sv
 
 NO_TRACK_COLOR = "#9E9E9E"
 MASK_OPACITY = 0.4
@@ -32,39 +36,80 @@ def draw_tracks(
     Raises:
         ValueError: not as many of each as boxes.
     """
-    import supervision as sv
-
-    boxes, track_ids = np.asarray(boxes, float).reshape(-1, 4), np.asarray(track_ids, int)
+    track_ids = np.asarray(track_ids, int)
     if not len(boxes) == len(labels) == len(track_ids):
         raise ValueError(
             f"expected one label and one track id per box, found {len(boxes)} boxes, "
             f"{len(labels)} labels, {len(track_ids)} track ids"
         )
+    return draw_boxes(frame, boxes, labels, track_colors(track_ids), masks)
+
+
+def track_colors(track_ids: np.ndarray) -> list[str]:
+    """The colour (hexadecimal) of each track id, gray where it is negative."""
+    palette = _track_palette()
+    return [NO_TRACK_COLOR if i < 0 else palette[i % len(palette)] for i in track_ids.tolist()]
+
+
+def draw_boxes(
+    frame: np.ndarray,
+    boxes: np.ndarray,
+    labels: Sequence[str],
+    colors: Sequence[str],
+    masks: np.ndarray | None = None,
+    *,
+    only_corners: bool = False,
+) -> np.ndarray:
+    """Draw each box with its label on a copy of ``frame``, each in its colour.
+
+    Args:
+        labels: an empty one is not drawn.
+        colors: hexadecimal, such as ``"#9E9E9E"``.
+        masks: as of :func:`draw_tracks`.
+        only_corners: of the boxes are drawn.
+
+    Raises:
+        ValueError: masks of another number or size.
+    """
+    import supervision as sv
+
+    boxes = np.asarray(boxes, float).reshape(-1, 4)
     if masks is not None and masks.shape != (len(boxes), *frame.shape[:2]):
         raise ValueError(
             f"expected masks {(len(boxes), *frame.shape[:2])}, one per box, found {masks.shape}"
         )
     height, width = frame.shape[:2]
     drawable = np.flatnonzero(np.isfinite(boxes).all(axis=1))
-    inside = boxes[drawable].clip(0, [width - 1, height - 1] * 2)
-    detections = sv.Detections(xyxy=inside.astype(np.float32))
-    boxes_on, labels_on, masks_on, num_colors = _annotators(width, height)
-    colors = np.where(track_ids < 0, num_colors, track_ids % num_colors)[drawable]
+    inside = boxes[drawable].clip(0, [width - 1, height - 1] * 2).astype(np.float32)
+    palette = sorted(set(colors))
+    indices = np.array([palette.index(color) for color in colors], int)[drawable]
+    draw = _annotators(width, height, tuple(palette))
     image = np.ascontiguousarray(frame).copy()
-    if masks is not None and len(drawable):
-        masked = sv.Detections(xyxy=detections.xyxy, mask=masks[drawable])
-        image = masks_on.annotate(image, masked, colors)
-    image = boxes_on.annotate(image, detections, colors)
-    return labels_on.annotate(image, detections, [labels[i] for i in drawable], colors)
+    if not len(drawable):
+        return image
+    if masks is not None:
+        masked = sv.Detections(xyxy=inside, mask=masks[drawable])
+        image = draw.masks.annotate(image, masked, indices)
+    lines = draw.corners if only_corners else draw.boxes
+    image = lines.annotate(image, sv.Detections(xyxy=inside), indices)
+    named = np.array([bool(labels[i]) for i in drawable])
+    texts = [labels[i] for i in drawable if labels[i]]
+    return draw.labels.annotate(image, sv.Detections(xyxy=inside[named]), texts, indices[named])
 
 
-@lru_cache(maxsize=8)
-def _annotators(width: int, height: int) -> tuple:
-    """Give what draws boxes, labels and masks at this size, and the number of track colours."""
+class _Annotators(NamedTuple):
+    boxes: "sv.BoxAnnotator"
+    corners: "sv.BoxCornerAnnotator"
+    labels: "sv.LabelAnnotator"
+    masks: "sv.MaskAnnotator"
+
+
+@lru_cache(maxsize=64)
+def _annotators(width: int, height: int, colors: tuple[str, ...]) -> _Annotators:
+    """What draws in these colours, by their place, at this size."""
     import supervision as sv
 
-    tracks = sv.ColorPalette.DEFAULT.colors
-    palette = sv.ColorPalette([*tracks, sv.Color.from_hex(NO_TRACK_COLOR)])
+    palette = sv.ColorPalette.from_hex(list(colors or (NO_TRACK_COLOR,)))
     small = min(width, height) < SMALL_SIDE
     thickness = 1 if small else sv.calculate_optimal_line_thickness((width, height))
     # supervision's own 0.001 a pixel is unreadable at 128 pixels and covers the street at 1080.
@@ -77,8 +122,19 @@ def _annotators(width: int, height: int) -> tuple:
         text_padding=max(2, round(8 * scale)),
         smart_position=True,  # keeps labels inside the image and off one another
     )
-    boxes = sv.BoxAnnotator(color=palette, thickness=thickness)
-    return boxes, labels, sv.MaskAnnotator(color=palette, opacity=MASK_OPACITY), len(tracks)
+    return _Annotators(
+        sv.BoxAnnotator(color=palette, thickness=thickness),
+        sv.BoxCornerAnnotator(color=palette, thickness=thickness, corner_length=6 * thickness),
+        labels,
+        sv.MaskAnnotator(color=palette, opacity=MASK_OPACITY),
+    )
+
+
+@lru_cache(maxsize=1)
+def _track_palette() -> list[str]:
+    import supervision as sv
+
+    return [color.as_hex() for color in sv.ColorPalette.DEFAULT.colors]
 
 
 def _readable_on(color):

@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Pictures of what the detector, the tracker and re-scoring do in a video, as in the paper.
+
+Without --input, a clip of the tiny VID set is made and shown; without --config-file, the tiny set's
+detector looks at it. `visualize.py COMMAND --help` has more on each.
+
+Examples:
+    tools/visualize.py strips
+    tools/visualize.py strips --input clip.mp4 --frames 0,20,40,60,80 --output strips.png \\
+        --config-file configs/TinyVID/plugtrack_tiny.yaml MODEL.WEIGHTS demo/plugtrack_tiny.pth
+"""
+
+import argparse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from d2_plugtrack.arguments import (
+    CommandParser,
+    add_opts,
+    existing_file,
+    fraction,
+    positive_int,
+)
+from d2_plugtrack.build import needs_tracker
+from d2_plugtrack.errors import UserError, exit_on_user_error
+from d2_plugtrack.frame_choice import check_frames, frame_choice, spread_frames
+from d2_plugtrack.host import Host, open_host
+from d2_plugtrack.picture_file import ensure_new, write_picture
+from d2_plugtrack.sample import sample_detector, write_sample_clip
+from d2_plugtrack.stages import record_stages
+from d2_plugtrack.video_io import FrameSource, open_frames
+from d2_plugtrack.visualization import draw_strips
+
+OUTPUT = Path("output/visualize")  # what nobody asked to be elsewhere
+
+STRIPS = """The stages over some frames, a row each (Figs. 8 and 11 to 13).
+
+The detector alone; the boxes that the tracker brought from the frame before, with the IoU that it
+predicts for each; both merged, tracked boxes first; and re-scored over the whole video. A box has
+the colour of the track that it ends up in; gray is of no track.
+
+Examples:
+    tools/visualize.py strips
+    tools/visualize.py strips --frames 0,5,10-12 --threshold 0.3 --overwrite
+"""
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    args.run(args)
+
+
+def strips(args: argparse.Namespace) -> None:
+    """See ``d2_plugtrack.visualization.strips``."""
+    source, num_frames = open_input(args)
+    chosen = args.frames or spread_frames(num_frames, args.columns)
+    check_frames(chosen, num_frames, source.name)
+    host = open_detector(args)
+    frames = tqdm(source, "detecting", num_frames, unit="frame", disable=None)
+    stages = record_stages(host, frames, chosen)
+    write_picture(args.output, draw_strips(stages, host.class_names, args.threshold, args.width))
+    print(f"{args.output}: {len(stages)} frames of {source.name}")
+
+
+def open_input(args: argparse.Namespace) -> tuple[FrameSource, int]:
+    """The frames to show and their number, after a look at where the picture goes."""
+    if args.output is None:
+        args.output = OUTPUT / f"{args.command}{args.suffix}"
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+    ensure_new(args.output, args.suffix, args.overwrite)
+    if args.input is None:
+        args.input = write_sample_clip(OUTPUT / "tiny_vid")
+        print(f"--input: none given, {args.input} was made")
+    source = open_frames(args.input)
+    # what a video's header says of its length is an estimate
+    return source, sum(1 for _ in tqdm(source, "counting", unit="frame", disable=None))
+
+
+def open_detector(args: argparse.Namespace) -> Host:
+    """The detector with its tracker: without one there is nothing to show."""
+    config_file, opts = args.config_file, args.opts
+    if config_file is None:
+        config_file, weights = sample_detector()
+        opts = [*weights, *opts]
+        print(f"--config-file: none given, {config_file} looks at it")
+    host = open_host(config_file, opts, tracker_required=True)
+    if not needs_tracker(host.cfg):
+        raise UserError("TEST.TFD.ENABLED, TEST.TFD.TRACK: expected True, to show tracking")
+    return host
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = CommandParser(__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    command = commands.add_parser("strips", text=STRIPS, help="the stages over some frames")
+    command.set_defaults(run=strips, suffix=".png")
+    command.add_argument(
+        "--columns",
+        type=positive_int,
+        default=5,
+        metavar="N",
+        help="frames, spread over the video, where --frames is not given (default: %(default)s)",
+    )
+    add_threshold(command)
+    add_width(command)
+
+    for command in commands.choices.values():
+        add_shared(command)
+    return parser.parse_args(argv)
+
+
+def add_threshold(command: CommandParser) -> None:
+    """``--threshold``."""
+    command.add_argument(
+        "--threshold",
+        type=fraction,
+        default=0.2,
+        metavar="SCORE",
+        help="boxes of no class that scores as high are left out (default: %(default)s)",
+    )
+
+
+def add_width(command: CommandParser) -> None:
+    """``--width``."""
+    command.add_argument(
+        "--width",
+        type=positive_int,
+        default=480,
+        metavar="PIXELS",
+        help="of a frame in the picture (default: %(default)s)",
+    )
+
+
+def add_shared(command: CommandParser) -> None:
+    """What every subcommand takes."""
+    command.add_argument("--input", type=Path, help="a video or a folder of images")
+    command.add_argument("--output", type=Path, metavar="FILE", help=f"(default: in {OUTPUT})")
+    command.add_argument(
+        "--frames",
+        type=frame_choice,
+        metavar="N,N-N",
+        help="which to show, counted from 0: 0,20,40 or 10-17",
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace an older output")
+    command.add_argument(
+        "--config-file",
+        type=lambda text: str(existing_file(text)),
+        metavar="FILE",
+        help="of the detector with its tracker; MODEL.WEIGHTS among the KEY VALUE pairs",
+    )
+    add_opts(command)
+
+
+if __name__ == "__main__":
+    main()
