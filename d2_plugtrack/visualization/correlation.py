@@ -71,7 +71,7 @@ def _draw_match(match: Match, channels: Sequence[int]) -> np.ndarray:
     figure = Figure((width, height), dpi=DOTS_PER_INCH)
     title = (
         f"frame {match.index}: {match.label}\n"
-        f"frame {match.index + 1}: found, predicted IoU {match.iou:.2f}"
+        f"frame {match.index + 1}: predicted IoU {match.iou:.2f}"
     )
     figure.text(LEFT / width, 1 - 0.1 / height, title, verticalalignment="top")
     place = {"left": LEFT / width, "right": 0.995, "bottom": 0.01, "top": 1 - ABOVE / height}
