@@ -92,12 +92,13 @@ def test_without_arguments_there_is_a_sample_and_it_can_be_said_again(demo, tmp_
         assert status == 0, errors
         made = "output/video_demo/tiny_test_00000.mp4"
         assert re.search(rf"^{made}: 30 frames, \d+ tracks$", said, re.M)
-        assert "a sample clip" in said and "no\n--config-file" in said and ", on c" in said
+        assert "no --input: a sample clip" in said and "no --config-file: the tiny" in said
+        assert re.search(r"^detector: .*tiny.yaml, .*tiny.pth, on (cpu|cuda)", said, re.M)
     frames = list(open_frames(made))
     assert len(frames) == 30 and frames[0].shape == (512, 640, 3)  # 4 times 128x160
     assert sorted(path.name for path in (tmp_path / "output/video_demo").iterdir()) == [
+        "tiny_sample",
         "tiny_test_00000.mp4",
-        "tiny_vid",
     ]
 
 
