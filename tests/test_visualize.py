@@ -72,7 +72,8 @@ def test_one_frame_has_no_tracks_but_a_picture(visualize, tmp_path, capsys):
         writer.write(tiny_clip(1)[0])
     common = ["--input", str(tmp_path / "one.mp4"), "--config-file", CONFIG]
     for command in ("strips", "boxes"):
-        visualize([command, *common, "--output", str(tmp_path / f"{command}.png"), *WEIGHTS])
+        output = str(tmp_path / f"{command}.png")
+        visualize([command, *common, "--output", output, "--width", "100", *WEIGHTS])
     output = tmp_path / "correlation.png"
     assert refused(visualize, "correlation", *common, "--output", output, *WEIGHTS) == 2
     assert "one.mp4: expected two frames or more, found 1" in capsys.readouterr().err
@@ -81,7 +82,7 @@ def test_one_frame_has_no_tracks_but_a_picture(visualize, tmp_path, capsys):
 def test_no_box_at_all(visualize, arguments, capsys):
     none = [*WEIGHTS, "TEST.TFD.SCORE_THRESH", "1.0", "TEST.PER_FRAME.SCORE_THRESH", "1.0"]
     for command in ("strips", "boxes"):
-        visualize([command, *arguments, "--overwrite", *none])
+        visualize([command, *arguments, "--width", "100", "--overwrite", *none])
     assert refused(visualize, "correlation", *arguments, "--overwrite", *none) == 2
     assert "--frames 1: expected a frame with a box to follow" in capsys.readouterr().err
 
