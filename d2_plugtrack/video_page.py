@@ -109,14 +109,14 @@ def _facts(
         "frames": str(len(stages)),
         "size": f"{width} × {height}",
         "rate": f"{float(frame_rate):g} frames/s",
-        "weights": Path(cfg.MODEL.WEIGHTS).name,
+        "detector": f"{Path(cfg.MODEL.WEIGHTS).name} ({cfg.HOST})",
     }
 
 
 def _settings(cfg: "CfgNode") -> dict[str, str]:
     """The keys that decide what is on the page."""
-    found = {"MODEL.WEIGHTS": cfg.MODEL.WEIGHTS}
-    for group in ("PER_FRAME", "TFD", "SEQ_NMS"):
-        for key, value in cfg.TEST[group].items():
-            found[f"TEST.{group}.{key}"] = str(value)
-    return found
+    return {
+        f"TEST.{group}.{key}": str(value)
+        for group in ("PER_FRAME", "TFD", "SEQ_NMS")
+        for key, value in cfg.TEST[group].items()
+    }
