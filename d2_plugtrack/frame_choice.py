@@ -1,4 +1,4 @@
-"""Which frames of a video a picture shows: said on the command line, or spread over the video."""
+"""Which frames of a video a picture shows: named on the command line, or spread over the video."""
 
 import argparse
 import re
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from .errors import UserError
 
-MOST_FRAMES = 1000  # a sheet of more would not fit anywhere
+MOST = 1000  # a picture of more would not fit anywhere
 
 
-def frame_choice(text: str) -> list[int]:
-    """Ascending indices of ``"0,20,40"``, ``"10-17"`` or both together; a type of argparse.
+def index_list(text: str) -> list[int]:
+    """Ascending numbers of ``"0,20,40"``, ``"10-17"`` or both together; a type of argparse.
 
     Raises:
-        ArgumentTypeError: anything else, or more than ``MOST_FRAMES``.
+        ArgumentTypeError: anything else, or more than ``MOST``.
     """
     chosen: set[int] = set()
     for part in text.split(","):
@@ -21,12 +21,10 @@ def frame_choice(text: str) -> list[int]:
         first, last = (int(n) for n in (match[1], match[2] or match[1])) if match else (1, 0)
         if last < first:
             raise argparse.ArgumentTypeError(
-                f"expected frames counted from 0, such as 0,20,40 or 10-17, found {text!r}"
+                f"expected numbers from 0 on, such as 0,20,40 or 10-17, found {text!r}"
             )
-        if last - first >= MOST_FRAMES:
-            raise argparse.ArgumentTypeError(
-                f"expected at most {MOST_FRAMES} frames, found {text!r}"
-            )
+        if last - first >= MOST:
+            raise argparse.ArgumentTypeError(f"expected at most {MOST} numbers, found {text!r}")
         chosen.update(range(first, last + 1))
     return sorted(chosen)
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..core.rescoring import TrackedObjects
 from ..core.tfd import FrameResult
 from .drawing import draw_boxes, track_colors
-from .sheets import TITLE_HEIGHT, fit_width, titled_sheet
+from .sheets import captioned, contact_sheet, fit_width
 
 TITLES = ("Image detector alone", "With PlugTrack")
 GAP = 8  # pixels between the two
@@ -49,8 +49,8 @@ def draw_beside(
     )
     frame, zoom = fit_width(image, (width - GAP) // 2)
     drawn = [draw_boxes(frame, side.boxes * zoom, side.labels, side.colors) for side in sides]
-    sheet = titled_sheet([drawn], [""], TITLES, GAP)
-    return np.ascontiguousarray(sheet[:, TITLE_HEIGHT:])  # without room for a title of the row
+    titled = [captioned(image, title) for image, title in zip(drawn, TITLES, strict=True)]
+    return contact_sheet(titled, len(titled), GAP)
 
 
 def of_detector(result: FrameResult, class_names: Sequence[str], threshold: float) -> Drawing:

@@ -93,6 +93,8 @@ def draw_boxes(
     lines = draw.corners if only_corners else draw.boxes
     image = lines.annotate(image, sv.Detections(xyxy=inside), indices)
     named = np.array([bool(labels[i]) for i in drawable])
+    if not named.any():
+        return image
     texts = [labels[i] for i in drawable if labels[i]]
     return draw.labels.annotate(image, sv.Detections(xyxy=inside[named]), texts, indices[named])
 

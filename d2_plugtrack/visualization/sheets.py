@@ -64,6 +64,11 @@ def titled_sheet(
     return np.vstack([np.hstack([corner, top]), np.hstack([left, body])])
 
 
+def captioned(image: np.ndarray, text: str) -> np.ndarray:
+    """The image with a title above it."""
+    return np.vstack([_title(text, image.shape[1]), image])
+
+
 def _title(text: str, width: int) -> np.ndarray:
     """(TITLE_HEIGHT, width, 3): dark letters in the middle of white."""
     from PIL import Image, ImageDraw, ImageFont

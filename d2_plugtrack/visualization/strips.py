@@ -16,7 +16,7 @@ from ..core.tfd import FrameResult
 from .drawing import draw_tracks
 from .sheets import fit_width, titled_sheet
 
-ROW_TITLES = ("detector", "tracker", "merged", "re-scored")
+ROW_TITLES = ("detector", "tracker: IoU", "merged", "re-scored")
 Stage = tuple[int, np.ndarray, FrameResult, FrameResult, RescoredFrame, TrackedObjects]
 
 
