@@ -1,5 +1,7 @@
 """tools/visualize.py page and animation: limits, refusals before a model is loaded, and files."""
 
+import base64
+import io
 import json
 import re
 import runpy
@@ -41,6 +43,10 @@ def clip(tmp_path_factory):
 def data_in(path):
     text = path.read_text(encoding="utf-8")
     return json.loads(re.search('<script id="data"[^>]*>(.*?)</script', text)[1])
+
+
+def size_of(address):
+    return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).size
 
 
 # ---- limits --------------------------------------------------------------------------------------
@@ -115,11 +121,13 @@ def test_a_moving_picture_has_an_end(main, clip, tmp_path, monkeypatch, capsys):
 
 def test_a_page_of_every_other_frame(main, clip, tmp_path, capsys):
     output = tmp_path / "page.html"
-    main(["page", "--input", str(clip), "--output", str(output), "--stride", "2", *DETECTOR])
+    arguments = ["--input", str(clip), "--output", str(output), "--stride", "2", "--width", "80"]
+    main(["page", *arguments, *DETECTOR])
     assert capsys.readouterr().out.startswith(f"{output}: 3 frames of tiny_test_00000, ")
     data = data_in(output)
     assert [(f["index"], f["time"]) for f in data["frames"]] == [(0, 0), (2, 0.08), (4, 0.16)]
-    assert data["frame_rate"] == 12.5 and len(data["pictures"]) == 3
+    assert data["frame_rate"] == 12.5 and data["frames"][0]["width"] == 160
+    assert [size_of(picture) for picture in data["pictures"]] == [(80, 64)] * 3
     assert data["facts"]["detector"] == "torchvision_tiny.pth (torchvision)"
     assert data["settings"]["TEST.TFD.ENABLED"] == "True"
     assert data["tracks"] and str(ROOT) not in output.read_text(encoding="utf-8")
