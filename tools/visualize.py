@@ -44,6 +44,7 @@ OUTPUT = Path("output/visualize")  # what nobody asked to be elsewhere
 NUM_CHANNELS = 8  # of `correlation` where none are named
 MOST_PIXELS = 100e6  # of a picture
 NUM_STEPS = 8  # frames of `boxes` where none are named
+IMAGE_FRAME_RATE = 25  # where nothing says how fast images follow one another
 NARROWEST, LONGEST = 100, 600  # pixels and frames of `animation`
 
 STRIPS = """The stages over some frames, a row each (Figs. 8 and 11 to 13).
@@ -174,9 +175,9 @@ def page(args: argparse.Namespace) -> None:
     check_frames(chosen, num_frames, source.name)
     check_page_size(next(iter(source)), len(chosen), args.width)
     host = open_detector(args)
-    frames = tqdm(source, "detecting", num_frames, unit="frame", disable=None)
+    frames = tqdm(source.timed(), "detecting", num_frames, unit="frame", disable=None)
     sizes = {"threshold": args.threshold, "width": args.width}
-    write_page(args.output, source.name, host, frames, chosen, frame_rate(args, source), **sizes)
+    write_page(args.output, source.name, host, frames, chosen, **sizes)
     megabytes = args.output.stat().st_size / 1e6
     print(f"{args.output}: {len(chosen)} frames of {source.name}, {megabytes:.1f} MB; open it")
 
@@ -201,16 +202,9 @@ def animation(args: argparse.Namespace) -> None:
         )
         for stage in stages
     ]
-    write_animation(args.output, images, frame_rate(args, source))
+    write_animation(args.output, images, float(source.frame_rate))
     kilobytes = args.output.stat().st_size / 1e3
     print(f"{args.output}: {len(images)} frames of {source.name}, {kilobytes:.0f} kB")
-
-
-def frame_rate(args: argparse.Namespace, source: FrameSource) -> float:
-    """What was asked for, or that of the clip that was made, or of the video."""
-    if args.frame_rate is not None:
-        return args.frame_rate
-    return float(SAMPLE_FRAME_RATE if args.is_sample else source.frame_rate)
 
 
 def open_input(args: argparse.Namespace) -> tuple[FrameSource, int]:
@@ -219,11 +213,12 @@ def open_input(args: argparse.Namespace) -> tuple[FrameSource, int]:
         args.output = OUTPUT / f"{args.command}{args.suffix}"
         args.output.parent.mkdir(parents=True, exist_ok=True)
     ensure_new(args.output, args.suffix, args.overwrite)
-    args.is_sample = args.input is None
-    if args.is_sample:
+    rate = args.frame_rate or IMAGE_FRAME_RATE
+    if args.input is None:
         args.input = write_sample_clip(OUTPUT / "tiny_vid")
+        rate = args.frame_rate or SAMPLE_FRAME_RATE
         print(f"--input: none given, {args.input} was made")
-    source = open_frames(args.input)
+    source = open_frames(args.input, rate)
     if source.is_live:
         raise UserError(f"--input {args.input}: expected a video or images, which have an end")
     # what a video's header says of its length is an estimate
@@ -256,6 +251,7 @@ def open_detector(args: argparse.Namespace) -> Host:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(__doc__)
+    parser.set_defaults(frame_rate=None)  # of the commands that show none
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     command = commands.add_parser("correlation", text=CORRELATION, help="what the tracker compares")
@@ -346,7 +342,7 @@ def add_frame_rate(command: CommandParser) -> None:
         "--frame-rate",
         type=positive_number,
         metavar="FPS",
-        help="default: the video's own, 25 of images",
+        help=f"of images (default: {IMAGE_FRAME_RATE}); videos have their own",
     )
 
 
