@@ -4,8 +4,10 @@ For any yacs node: detectron2's, or that of a host without it (``config.py``). A
 that ask for Python to be executed are refused.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import reduce
 from operator import getitem
 from typing import TYPE_CHECKING
@@ -26,25 +28,42 @@ def merge_config(cfg: "CfgNode", config_file: str, opts: Sequence[str] = ()) -> 
 
     Raises:
         UserError: a file that is not there or not YAML, one with tags of Python in it or in what
-            it is based on, a key that does not exist, a value of another type, or CUDA where there
-            is none.
+            it is based on, a key that does not exist, a value of another type, or a device that
+            there is not.
     """
     cfg.MODEL.DEVICE = ""
-    with _mistakes_in(config_file or "--config-file"):
+    with _mistakes_in(config_file or "--config-file", cfg):
         cfg.merge_from_file(config_file, allow_unsafe=False)
-    with _mistakes_in(" ".join(opts)):
-        cfg.merge_from_list(list(opts))
+    merge_opts(cfg, opts)
     cfg.MODEL.DEVICE = cfg.MODEL.DEVICE or ("cuda" if torch.cuda.is_available() else "cpu")
-    with _mistakes_in(f"MODEL.DEVICE {cfg.MODEL.DEVICE}"):
-        device = torch.device(cfg.MODEL.DEVICE)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"MODEL.DEVICE {cfg.MODEL.DEVICE}: there is no CUDA here; cpu would do")
+    check_device(cfg.MODEL.DEVICE)
+
+
+def check_device(name: str) -> None:
+    """Refuse, with a UserError, a device that this machine, or this torch, does not have."""
+    source = f"MODEL.DEVICE {name}"
+    with _mistakes_in(source):
+        device = torch.device(name)
+        if device.type != "cuda":  # torch refuses what it was not built for when it is used
+            torch.zeros(1, device=device).item()
+            return
+    if not torch.cuda.is_available():
+        raise UserError(f"{source}: there is no CUDA here; cpu would do")
+    if device.index is not None and device.index >= torch.cuda.device_count():
+        raise UserError(f"{source}: expected one of {torch.cuda.device_count()} GPUs, from 0")
 
 
 def merge_opts(cfg: "CfgNode", opts: Sequence[str]) -> None:
-    """Merge ``KEY VALUE`` pairs into ``cfg``, and nothing else; errors as of a config file."""
-    with _mistakes_in(" ".join(opts)):
-        cfg.merge_from_list(list(opts))
+    """Merge ``KEY VALUE`` pairs into ``cfg``, and nothing else; an error names its pair."""
+    for word in opts[::2]:
+        key, is_joined, value = word.partition("=")
+        if is_joined:
+            raise UserError(f"{word}: expected KEY VALUE, two words, as in {key} {value}")
+    if len(opts) % 2:
+        raise UserError(f"{opts[-1]}: expected KEY VALUE pairs, found {len(opts)} words")
+    for key, value in zip(opts[::2], opts[1::2], strict=True):
+        with _mistakes_in(f"{key} {value}", cfg):
+            cfg.merge_from_list([key, value])
 
 
 def merge_text(cfg: "CfgNode", text: str, source: str, keys: Sequence[str]) -> None:
@@ -83,19 +102,34 @@ def read_host(config_file: str) -> str:
 
 
 @contextmanager
-def _mistakes_in(source: str) -> Iterator[None]:
-    """What yacs, YAML and torch raise on a user's mistake, as a UserError about ``source``."""
+def _mistakes_in(source: str, cfg: "CfgNode | None" = None) -> Iterator[None]:
+    """What yacs, YAML and torch raise on a user's mistake, as a UserError about ``source``.
+
+    Where it is a key that ``cfg`` does not have, one of its keys that looks like it is named.
+    """
     try:
         yield
     except (TypeError, AttributeError) as error:  # yacs on YAML that is a text, a list, a number
         raise UserError(f"{source}: expected config keys and their values: {error}") from error
-    except (
-        OSError,
-        yaml.YAMLError,
-        LookupError,
-        ValueError,
-        AssertionError,
-        RuntimeError,
-    ) as error:
+    except OSError as error:
+        other = "" if error.filename in (None, source) else f": {error.filename}"
+        raise UserError(f"{source}: {error.strerror or error}{other}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source}: expected a YAML file, found no text: {error.reason}") from error
+    except (yaml.YAMLError, LookupError, ValueError, AssertionError, RuntimeError) as error:
         reason = error.args[0] if isinstance(error, KeyError) else error
-        raise UserError(f"{source}: {' '.join(str(reason).split())[:400]}") from error
+        message = f"{source}: {' '.join(str(reason).split())[:400]}"
+        raise UserError(message + _like_it(message, cfg or {})) from error
+
+
+def _like_it(message: str, cfg: Mapping) -> str:
+    unknown = re.search(r"Non-existent (?:config )?key: (\S+)", message)
+    close = get_close_matches(unknown[1], _key_names(cfg), 1, 0.8) if unknown else []
+    return f"; there is {close[0]}" if close else ""
+
+
+def _key_names(cfg: Mapping, prefix: str = "") -> Iterator[str]:
+    for name, value in cfg.items():
+        yield prefix + name
+        if isinstance(value, Mapping):
+            yield from _key_names(value, f"{prefix}{name}.")

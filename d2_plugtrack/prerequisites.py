@@ -2,9 +2,11 @@
 
 detectron2 is not on PyPI, and nobody owns its name there, so that setup.py must not list it. A
 module that needs it calls :func:`require_detectron2` above its imports from detectron2: who lacks
-it then reads the command that installs it. This module itself imports neither.
+it then reads the command that installs it, and who has it no warning of torch's about it. This
+module itself imports neither.
 """
 
+import warnings
 from importlib.util import find_spec
 
 # The Makefile's DETECTRON2 is the same address; a test compares them.
@@ -30,3 +32,5 @@ def require_detectron2() -> None:
             f"detectron2 is not installed; get it, after torch, with: {DETECTRON2_INSTALL}",
             name="detectron2",
         )
+    # detectron2 calls it where it is imported; nobody who reads that can do anything about it.
+    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)

@@ -22,6 +22,7 @@ from ..checkpoint_file import DamagedFile, read_checkpoint, write_checkpoint
 from ..checkpoint_folder import name_last
 from ..errors import UserError
 from ..safe_pickle import load_arrays
+from ..weights import describe_misfit
 from .imagenet_weights import TIMM, body_keys
 
 
@@ -161,14 +162,10 @@ class StrictCheckpointer(DetectionCheckpointer):
 
     def _refuse(self, incompatible) -> None:
         found = [key for key, *_ in incompatible.incorrect_shapes]
-        shapes = [key for key in found if not self.may_differ(key)]
         missing = [
             key for key in incompatible.missing_keys if key not in found and self.is_required(key)
         ]
-        problems = [
-            f"{len(keys)} keys {what}, the first is {keys[0]}"
-            for keys, what in ((missing, "missing"), (shapes, "of another shape"))
-            if keys
-        ]
-        if problems:
-            raise UserError(f"not weights of this architecture: {'; '.join(problems)}")
+        shapes = [s for s in incompatible.incorrect_shapes if not self.may_differ(s[0])]
+        misfit = describe_misfit(missing=missing, shapes=shapes)
+        if misfit:
+            raise UserError(misfit)
