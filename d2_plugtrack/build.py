@@ -12,7 +12,7 @@ from torch import nn
 
 from .core.precision import Precision, Speed
 from .core.protocols import PROTOCOLS
-from .core.rescoring import Rescoring
+from .core.rescoring import Mode, Rescoring
 from .core.sampling import Reading
 from .core.spool import Spooling
 from .core.tfd import VideoPipeline
@@ -97,10 +97,12 @@ def build_pipeline(cfg, tracker: TrackerHead | None, *, masks: bool = False) -> 
             "TEST.TFD.TRACK is on, but the model has no tracker: set MODEL.META_ARCHITECTURE to "
             "PlugTrackRCNN, or TEST.TFD.ENABLED to False"
         )
-    if cfg.TEST.SEQ_NMS.ENABLED and cfg.TEST.SEQ_NMS.TRACK_LINKS and not tracking:
+    needing = key_that_needs_tracking(build_rescoring(cfg))
+    if needing and not tracking:
+        key, value = needing
         raise UserError(
-            "TEST.SEQ_NMS.TRACK_LINKS needs tracked boxes: set it to False, or TEST.TFD.ENABLED "
-            "and TEST.TFD.TRACK to True"
+            f"{key} needs tracked boxes: set it to {value}, or TEST.TFD.ENABLED and TEST.TFD.TRACK "
+            "to True"
         )
     return VideoPipeline(
         tracker if tracking else None,
@@ -116,16 +118,39 @@ def build_pipeline(cfg, tracker: TrackerHead | None, *, masks: bool = False) -> 
 
 
 def build_rescoring(cfg) -> Rescoring:
-    """What ``TEST.SEQ_NMS`` says.
+    """What ``TEST.SEQ_NMS`` and ``TEST.VID.MODE`` say.
 
     Raises:
         UserError: a value that cannot be.
     """
     keys = cfg.TEST.SEQ_NMS
+    check_mode(cfg.TEST.VID.MODE)
     _check_range("TEST.SEQ_NMS.LINK_IOU", keys.LINK_IOU, 0, 1)
     _check_range("TEST.SEQ_NMS.NMS_IOU", keys.NMS_IOU, 0, 1)
     _check_range("TEST.SEQ_NMS.MIN_SCORE", keys.MIN_SCORE, 0)
-    return Rescoring(keys.ENABLED, keys.TRACK_LINKS, keys.LINK_IOU, keys.NMS_IOU, keys.MIN_SCORE)
+    return Rescoring(
+        keys.ENABLED,
+        keys.TRACK_LINKS,
+        keys.LINK_IOU,
+        keys.NMS_IOU,
+        keys.MIN_SCORE,
+        online=cfg.TEST.VID.MODE == "online",
+    )
+
+
+def check_mode(mode: str) -> None:
+    """Refuse, as a UserError, what is none for ``TEST.VID.MODE``."""
+    if mode not in get_args(Mode):
+        raise UserError(f"TEST.VID.MODE {mode}: expected one of {', '.join(get_args(Mode))}")
+
+
+def key_that_needs_tracking(rescoring: Rescoring) -> tuple[str, str] | None:
+    """The key by which re-scoring asks for tracked boxes, and its value that does not, if any."""
+    if not rescoring.enabled:
+        return None
+    if rescoring.online:
+        return "TEST.VID.MODE", "offline"
+    return ("TEST.SEQ_NMS.TRACK_LINKS", "False") if rescoring.track_links else None
 
 
 def _check_range(key: str, value: float, low: float, high: float = math.inf) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .build import build_scoring, needs_tracker
+from .build import build_scoring, key_that_needs_tracking, needs_tracker
 from .config import add_torchvision_config
 from .config_file import merge_opts, merge_text
 from .errors import UserError
@@ -60,9 +60,9 @@ def _finished(cfg: "CfgNode", opts: Sequence[str], source: str) -> "CfgNode":
                 "is, and any other key needs the detector again"
             )
     merge_opts(cfg, opts)
-    rescoring = build_scoring(cfg).rescoring
-    if rescoring.enabled and rescoring.track_links and not needs_tracker(cfg):
-        raise UserError(
-            f"TEST.SEQ_NMS.TRACK_LINKS True: expected False, {source} has no tracked boxes"
-        )
+    needing = key_that_needs_tracking(build_scoring(cfg).rescoring)
+    if needing and not needs_tracker(cfg):
+        key, value = needing
+        found = "True" if value == "False" else cfg.TEST.VID.MODE
+        raise UserError(f"{key} {found}: expected {value}, {source} has no tracked boxes")
     return cfg

@@ -60,7 +60,7 @@ def detect(
     predictor: VideoPredictor, source: FrameSource, batch_size: int | None
 ) -> list[tuple[int, int]]:
     """Go through the video once; (height, width) of every frame."""
-    results = predictor.steps(source, batch_size)
+    results = predictor.results(source, batch_size)
     progress = tqdm(results, "detecting", source.num_frames, unit="frame", disable=None)
     return [result.image_size for result in progress]
 

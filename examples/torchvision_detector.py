@@ -74,10 +74,9 @@ def train_tracker(cfg, detector: TorchvisionDetector, videos: list[dict], steps:
 def annotate(predictor: VideoPredictor, clip: Path, output: Path) -> None:
     """Detect and track in a folder of frames or a video file, and draw what was found."""
     source = open_frames(clip, 10)
-    for frame in tqdm(source, "detecting", source.num_frames, unit="frame", disable=None):
-        predictor.step(frame)
+    read = tqdm(source, "detecting", source.num_frames, unit="frame", disable=None)
     with VideoWriter(output, source.frame_rate) as writer:
-        for frame, objects in zip(source, predictor.finish(), strict=True):
+        for frame, objects in zip(source, predictor(read), strict=True):
             sure = objects.scores >= 0.3
             boxes, scores, classes, ids = (t[sure].cpu().numpy() for t in objects[:4])
             names = [predictor.class_names[label] for label in classes]

@@ -41,7 +41,7 @@ def moving_boxes(num_frames: int) -> list[np.ndarray]:
 def fingerprint(predictor: VideoPredictor, batch_size: int) -> str:
     """Of every bit of what is said of a video, before and after re-scoring."""
     digest, num_boxes, num_tracks = hashlib.sha256(), 0, -1
-    for result in predictor.steps(moving_boxes(8), batch_size):
+    for result in predictor.results(moving_boxes(8), batch_size):
         num_boxes += len(result.boxes)
         for field in result[:5]:
             digest.update(field.contiguous().cpu().numpy().tobytes())

@@ -275,7 +275,7 @@ def test_a_video_is_tracked(host, opts, origin):
     else:
         predictor = VideoPredictor.from_config_file(CONFIG, opts)
     assert predictor.class_names == NAMES
-    results = [predictor.step(image()) for _ in range(3)]
+    results = list(predictor.results(image() for _ in range(3)))
     assert len(results[0].boxes) > 0 == len(results[0].mapped_boxes)
     assert [len(r.mapped_boxes) for r in results[1:]] == [len(r.boxes) for r in results[:2]]
     objects = predictor.finish()

@@ -63,7 +63,7 @@ def image(height: int = 80, width: int = 120) -> np.ndarray:
 
 
 def test_boxes_come_back_in_pixels_of_the_frame():
-    result = stub_predictor().step(image())  # 80x120 goes in as 40x60
+    (result,) = stub_predictor().results([image()])  # 80x120 goes in as 40x60
     torch.testing.assert_close(result.boxes, torch.tensor([[20.0, 20, 60, 40]]))
     assert result.image_size == (80, 120)
 
@@ -81,29 +81,28 @@ def test_the_detector_gets_the_frame_itself_or_what_is_prepared_of_it():
 def test_a_batch_is_its_frames_one_after_the_other():
     frames = [image() for _ in range(3)]
     predictor, other = stub_predictor(), stub_predictor()
-    together = predictor.step_batch(frames)
-    alone = [other.step(frame) for frame in frames]
-    assert len(together) == 3 and predictor.step_batch([]) == []
-    assert all(torch.equal(a.boxes, b.boxes) for a, b in zip(together, alone, strict=True))
-    assert len(predictor.finish()) == 3
+    assert predictor.step_batch(frames) == [None] * 3 and predictor.step_batch([]) == []
+    assert [other.step(frame) for frame in frames] == [None] * 3
+    objects = predictor.finish()
+    assert len(objects) == 3 and objects == other.finish()
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_steps_are_steps_with_frames_read_ahead(batch_size):
+def test_results_are_steps_with_frames_read_ahead(batch_size):
     frames = [image(), image(), image(60, 40), image()]
     prepared = []
     predictor = stub_predictor(prepare=lambda frame: prepared.append(frame) or frame)
     other = stub_predictor()
-    results = list(predictor.steps(iter(frames), batch_size))
-    alone = [other.step(frame) for frame in frames]
+    results = list(predictor.results(iter(frames), batch_size))
+    alone = [result for frame in frames for result in other.results([frame], 1)]
     assert [r.image_size for r in results] == [(80, 120), (80, 120), (60, 40), (80, 120)]
     assert all(torch.equal(a.boxes, b.boxes) for a, b in zip(results, alone, strict=True))
     assert all(a is b for a, b in zip(prepared, frames, strict=True))
     assert len(predictor.finish()) == 4
-    assert list(predictor.steps([], batch_size)) == []
+    assert list(predictor.results([], batch_size)) == []
 
 
-def test_steps_pass_an_error_on_and_close_what_they_read():
+def test_results_pass_an_error_on_and_close_what_they_read():
     closed = []
 
     def source():
@@ -113,12 +112,12 @@ def test_steps_pass_an_error_on_and_close_what_they_read():
             closed.append(True)
 
     predictor = stub_predictor()
-    results = predictor.steps(source(), 1)
+    results = predictor.results(source(), 1)
     next(results), next(results)
     with pytest.raises(ValueError, match=r"expected \(H, W, 3\) uint8, got \(4, 4\)"):
         next(results)
     assert closed == [True] and len(predictor.finish()) == 2
-    results = predictor.steps(source(), 1)
+    results = predictor.results(source(), 1)
     next(results)
     results.close()
     assert closed == [True] * 2 and len(predictor.finish()) == 1
@@ -144,7 +143,7 @@ def test_objects_have_masks_where_the_detector_has():
     predictor.step(image())
     assert predictor.finish()[0].masks is None
     predictor.detector.segment = lambda features, boxes, labels: torch.full((1, 3, 3), 0.25)
-    assert predictor.step(image()).masks.tolist() == [[[0.25] * 3] * 3]
+    assert next(predictor.results([image()])).masks.tolist() == [[[0.25] * 3] * 3]
     assert predictor.finish()[0].masks.tolist() == [[[0.25] * 3] * 3]
 
 
@@ -240,7 +239,7 @@ def test_from_a_config_that_is_loaded(predictor, weights):
 
     same = VideoPredictor.from_cfg(load_config(CONFIG, opts_of(weights)))
     frame = image(64, 80)
-    results = [p.step(frame) for p in (predictor, same)]
+    results = [next(p.results([frame])) for p in (predictor, same)]
     predictor.reset()
     assert len(results[0].boxes) > 0
     assert torch.equal(results[0].boxes, results[1].boxes)
@@ -277,7 +276,7 @@ def test_frames_are_prepared_as_detectron2_does_it(weights, tmp_path, size, imag
     assert (given["height"], given["width"]) == size
     shorter, longer = sorted(given["image"].shape[1:])
     assert (shorter == 40 and longer <= 90) or longer == 90
-    assert predictor.step(frame).image_size == size
+    assert next(predictor.results([frame])).image_size == size
 
 
 def test_class_names_are_those_of_the_test_set(predictor):
@@ -299,7 +298,7 @@ def test_class_names_that_are_said_must_be_as_many_as_the_classes(weights, name,
 def test_video_is_tracked_and_each_video_starts_afresh(predictor):
     frames = [image(64, 80)] * 3
     predictor.reset()
-    first = [predictor.step(frame) for frame in frames]
+    first = list(predictor.results(frames))
     objects = predictor.finish()
     assert len(first[0].mapped_boxes) == 0
     assert [len(r.mapped_boxes) for r in first[1:]] == [len(r.boxes) for r in first[:-1]]
@@ -309,7 +308,7 @@ def test_video_is_tracked_and_each_video_starts_afresh(predictor):
         assert (frame.boxes >= 0).all()
         assert (frame.boxes <= torch.tensor([80, 64] * 2)).all()
         assert not frame.boxes.requires_grad
-    again = [predictor.step(frame) for frame in frames]
+    again = list(predictor.results(frames))
     for one, other in zip(first, again, strict=True):
         assert torch.equal(one.boxes, other.boxes) and torch.equal(one.scores, other.scores)
 
@@ -357,4 +356,4 @@ def test_a_device_may_be_a_name():
     predictor = stub_predictor()
     predictor.detector.device = "cpu"
     assert predictor.device == torch.device("cpu")
-    assert len(predictor.step(image()).boxes) == 1
+    assert len(next(predictor.results([image()])).boxes) == 1

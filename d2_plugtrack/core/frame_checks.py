@@ -68,3 +68,38 @@ def check_finite(name: str, values: np.ndarray, sizes: Sequence[int], first_fram
         row = np.argwhere(~np.isfinite(values))[0, 0]
         frame = first_frame + int(np.searchsorted(np.cumsum(sizes), row, side="right"))
         raise ValueError(f"frame {frame}: {name} must be finite, got NaN or infinity")
+
+
+def check_links(
+    source: np.ndarray, track_scores: np.ndarray, sizes: tuple[int, int], frame: int
+) -> None:
+    """Refuse links of a frame to boxes that are not there, or of no weight that could be.
+
+    Args:
+        source: (B,) int64, the box of the frame before, negative where there is none.
+        track_scores: (B,) predicted IoU of the links; anything where there is none.
+        sizes: B' and B.
+        frame: its number.
+
+    Raises:
+        ValueError: other shapes, a box that is not there or linked twice, or a score that is no
+            IoU.
+    """
+    num_before, num_boxes = sizes
+    for name, values in (("source", source), ("track_scores", track_scores)):
+        if values.shape != (num_boxes,):
+            raise ValueError(
+                f"frame {frame}: expected {name} of shape ({num_boxes},), got {values.shape}"
+            )
+    linked = source >= 0
+    links, ious = source[linked], track_scores[linked]
+    if len(links) and (links.max() >= num_before or len(np.unique(links)) < len(links)):
+        raise ValueError(
+            f"frame {frame}: expected source to name each of {num_before} boxes at most once, got "
+            f"{links.tolist()}"
+        )
+    if not ((ious >= 0) & (ious <= 1)).all():  # NaN is refused as well
+        raise ValueError(
+            f"frame {frame}: track_scores must be from 0 to 1 where boxes are linked, got "
+            f"{ious.tolist()}"
+        )

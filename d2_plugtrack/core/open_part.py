@@ -33,8 +33,16 @@ class RescoredFrame(NamedTuple):
     boxes: np.ndarray  # (B, 4)
     scores: np.ndarray  # (B, K) mean score of the box's path; 0 where not kept
     kept: np.ndarray  # (B, K) bool: the box is on a path of this class
-    paths: np.ndarray  # (B, K) int64 number of that path, -1 where not kept
+    # (B, K) int64 number of that path, -1 where not kept; online that of the box's track, of which
+    # all classes are, kept or not
+    paths: np.ndarray
     masks: np.ndarray | None  # (B, M, M) as in ``FrameResult``
+
+
+def as_it_is(frame: HostFrame) -> RescoredFrame:
+    """Without re-scoring: scores stay, a box is kept where its score is above 0, no paths."""
+    no_paths = np.full(frame.scores.shape, -1, np.int64)
+    return RescoredFrame(frame.boxes, frame.scores, frame.scores > 0, no_paths, frame.masks)
 
 
 class _Block(NamedTuple):

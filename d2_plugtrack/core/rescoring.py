@@ -2,18 +2,20 @@
 
 Shape letters: F frames, B boxes of a frame, K foreground classes, M objects of a frame. A thin
 step between the frame loop of ``tfd.py`` and the linking of ``seq_nms.py``: which boxes the links
-start from, or none. Frames that come one by one are ``video_rescorer.py``'s, their objects
-``tracked_video.py``'s.
+start from, or none. Frames that come one by one are ``video_rescorer.py``'s, or, without what is
+to come, ``online_rescorer.py``'s; their objects are ``tracked_video.py``'s.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .seq_nms import Rescored, seq_nms
 from .tfd import FrameResult
+
+Mode = Literal["offline", "online"]
 
 
 class Rescoring(NamedTuple):
@@ -24,14 +26,21 @@ class Rescoring(NamedTuple):
     link_iou: float
     nms_iou: float
     min_score: float
+    # True: a frame is final when it has come, links are those of the tracker, and of track_links
+    # and link_iou nothing is asked. False: over the whole video
+    online: bool = False
+
+    @property
+    def mode(self) -> Mode:
+        return "online" if self.online else "offline"
 
 
 def rescore_video(results: Sequence[FrameResult], how: Rescoring) -> Rescored:
     """New scores (B, K), what is kept (B, K) and path numbers (B, K) of each of F frames.
 
-    For a video that fits in memory with all that is computed; ``VideoRescorer`` gives the same for
-    any. Without re-scoring there are no paths, and their numbers are -1. No frames give empty
-    lists.
+    Offline, for a video that fits in memory with all that is computed; ``VideoRescorer`` gives the
+    same for any. Without re-scoring there are no paths, and their numbers are -1. No frames give
+    empty lists.
     """
     scores = [r.scores for r in results]
     if not how.enabled:
@@ -48,7 +57,7 @@ def rescore_video(results: Sequence[FrameResult], how: Rescoring) -> Rescored:
 
 
 class TrackedObjects(NamedTuple):
-    """The objects of one frame of a finished video, as a person wants them."""
+    """The objects of one finished frame, as a person wants them."""
 
     boxes: Tensor  # (M, 4) in pixels of the frame
     scores: Tensor  # (M,) of the best class

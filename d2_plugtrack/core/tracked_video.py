@@ -5,7 +5,7 @@ pixels of the frame. All is on the CPU. A frame without boxes has no objects; no
 empty sequence. Which frames are finished is ``video_rescorer.py``'s.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from typing import NamedTuple, overload
 
@@ -22,9 +22,16 @@ _FORGET_FROM = 10_000  # track numbers, before those of paths that are over are 
 
 
 class TrackNumbers:
-    """Track ids 0, 1, 2, ... in the order in which best-class paths appear: by frame, then box."""
+    """Track ids 0, 1, 2, ... in the order in which best-class paths appear: by frame, then box.
 
-    def __init__(self) -> None:
+    Args:
+        score_threshold: objects of a lower score are left out, and their paths are not numbered.
+        labels: the same for objects of other classes; None takes all.
+    """
+
+    def __init__(self, score_threshold: float = 0.0, labels: Collection[int] | None = None):
+        self.score_threshold = score_threshold
+        self.labels = None if labels is None else sorted(labels)
         self._num_tracks = 0
         self._known: dict[int, int] = {}  # path to track
         self._forget_at = _FORGET_FROM
@@ -32,13 +39,9 @@ class TrackNumbers:
     def objects(self, frame: RescoredFrame) -> TrackedObjects:
         """An object for each box that is kept for any class, under its best class; next frame.
 
-        Of classes that are equally good the first.
+        Of classes that are equally good the first. What is asked for is asked of the best class.
         """
-        rows = np.flatnonzero(frame.kept.any(axis=1))
-        if len(rows) == 0:
-            classes = rows
-        else:
-            classes = np.where(frame.kept[rows], frame.scores[rows], -np.inf).argmax(axis=1)
+        rows, classes = self._wanted(frame, *_best_classes(frame))
         ids = [self._number(path) for path in frame.paths[rows, classes].tolist()]
         self._forget(frame)
         return TrackedObjects(
@@ -48,6 +51,14 @@ class TrackNumbers:
             torch.tensor(ids, dtype=torch.int64),
             None if frame.masks is None else torch.from_numpy(frame.masks[rows]),
         )
+
+    def _wanted(
+        self, frame: RescoredFrame, rows: np.ndarray, classes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        wanted = frame.scores[rows, classes] >= self.score_threshold
+        if self.labels is not None:
+            wanted &= np.isin(classes, self.labels)
+        return rows[wanted], classes[wanted]
 
     def _number(self, path: int) -> int:
         if path < 0:
@@ -63,6 +74,14 @@ class TrackNumbers:
             present = set(frame.paths.ravel().tolist())
             self._known = {path: track for path, track in self._known.items() if path in present}
             self._forget_at = _FORGET_FROM + 2 * len(self._known)
+
+
+def _best_classes(frame: RescoredFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes that are kept for any class, (M,) indices, and the best of these classes, (M,)."""
+    rows = np.flatnonzero(frame.kept.any(axis=1))
+    if len(rows) == 0:
+        return rows, rows
+    return rows, np.where(frame.kept[rows], frame.scores[rows], -np.inf).argmax(axis=1)
 
 
 class _Block(NamedTuple):

@@ -14,11 +14,11 @@ from .average_precisions import FrameKey
 from .detector import DetectedFrame
 from .open_part import RescoredFrame
 from .protocols import Detections
+from .rescorer import build_rescorer
 from .rescoring import Rescoring
 from .spool import Spooling
 from .tfd import FrameResult, VideoPipeline
 from .vid_metrics import limit_detections
-from .video_rescorer import VideoRescorer
 
 
 class DetectionLimits(NamedTuple):
@@ -110,7 +110,7 @@ class VideoRun:
         spooling: Spooling | None = None,
     ):
         self.pipeline = pipeline
-        self.rescorer = VideoRescorer(rescoring, spooling)
+        self.rescorer = build_rescorer(rescoring, spooling)
         self.limits = limits
         self.reset()
 

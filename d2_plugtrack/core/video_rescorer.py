@@ -19,7 +19,7 @@ import numpy as np
 from .box_graph import BoxGraph, find_edges
 from .frame_checks import FrameShapes, check_finite
 from .host_frames import HostFrame, to_host
-from .open_part import OpenPart, RescoredFrame
+from .open_part import OpenPart, RescoredFrame, as_it_is
 from .rescoring import Rescoring
 from .spool import Spooling
 from .tfd import FrameResult
@@ -95,7 +95,7 @@ class VideoRescorer:
         results, self._waiting = self._waiting, []
         frames = to_host(results)
         if not self.rescoring.enabled or not frames:
-            return map(_as_it_is, frames)
+            return map(as_it_is, frames)
         self._check_finite(frames)
         edges = self._find_edges(frames)
         cut = self._last_cut(frames, edges)
@@ -150,8 +150,3 @@ class VideoRescorer:
             per_frame = [getattr(frame, name) for frame in frames]
             sizes = [len(values) for values in per_frame]
             check_finite(name, np.concatenate(per_frame), sizes, first)
-
-
-def _as_it_is(frame: HostFrame) -> RescoredFrame:
-    no_paths = np.full(frame.scores.shape, -1, np.int64)
-    return RescoredFrame(frame.boxes, frame.scores, frame.scores > 0, no_paths, frame.masks)

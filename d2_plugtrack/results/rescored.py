@@ -6,10 +6,10 @@ saved results alike read their detections here: so both get the same numbers, bi
 
 from collections.abc import Iterator, Mapping
 
+from ..core.rescorer import build_rescorer
 from ..core.rescoring import Rescoring
 from ..core.spool import Spooling
 from ..core.video_evaluation import DetectionLimits, Detections, FrameKey, detections_of
-from ..core.video_rescorer import VideoRescorer
 from ..errors import UserError
 from ..outputs import os_errors_name
 from .run_folder import RunFolder, VideoId
@@ -35,12 +35,19 @@ def rescore_run(
             has other frames than the run says, or holds what ``rescoring`` cannot use; or the
             folder of temporary files that cannot be written.
     """
-    return _RescoredRun(run, VideoRescorer(rescoring, spooling), limits)
+    return _RescoredRun(run, rescoring, limits, spooling)
 
 
 class _RescoredRun(Mapping):
-    def __init__(self, run: RunFolder, rescorer: VideoRescorer, limits: DetectionLimits):
-        self._run, self._rescorer, self._limits = run, rescorer, limits
+    def __init__(
+        self,
+        run: RunFolder,
+        rescoring: Rescoring,
+        limits: DetectionLimits,
+        spooling: Spooling | None,
+    ):
+        self._run, self._limits, self._spooling = run, limits, spooling
+        self._rescorer = build_rescorer(rescoring, spooling)
         self._frames = {video: frozenset(indices) for video, indices in run.frames.items()}
         self._video: VideoId | None = None
         self._detections: dict[int, Detections] = {}  # of that video
@@ -67,9 +74,8 @@ class _RescoredRun(Mapping):
         return self._detections[index]
 
     def _rescore(self, video: VideoId) -> dict[int, Detections]:
-        spooling = self._rescorer.spooling
         self._rescorer.reset()
-        with os_errors_name(spooling and spooling.folder):
+        with os_errors_name(self._spooling and self._spooling.folder):
             try:
                 results = (result for _, result in self._run.read(video))
                 detections = list(detections_of(self._rescorer.rescore(results), self._limits))

@@ -49,8 +49,7 @@ def test_the_image_detector_finds_them(subject):
 def test_video_detection_finds_and_tracks_them(subject, batch_size):
     host, _ = open_subject(subject)
     predictor = VideoPredictor.from_host(host)
-    parts = [FRAMES] if batch_size == 3 else [[frame] for frame in FRAMES]
-    first, *others = [result for part in parts for result in predictor.step_batch(part)]
+    first, *others = predictor.results(FRAMES, batch_size)
     assert len(first.boxes) == BOXES and first.source.tolist() == [-1] * BOXES
     for result in others:
         assert sorted(result.source.tolist()) == list(range(BOXES))
@@ -67,7 +66,7 @@ def test_video_detection_finds_and_tracks_them(subject, batch_size):
 
 def test_both_see_the_same_boxes_and_as_many_proposals(subject):
     host, _ = open_subject(subject)
-    (result,) = VideoPredictor.from_host(host).step_batch(FRAMES[:1])
+    (result,) = VideoPredictor.from_host(host).results(FRAMES[:1])
     (stock,) = open_stock(subject).predict_batch(FRAMES[:1])
     best = box_iou(result.boxes, stock_boxes(stock)).max(dim=1).values
     assert best.min() > 0.99
@@ -79,7 +78,7 @@ def test_both_see_the_same_boxes_and_as_many_proposals(subject):
 
 def test_nothing_is_forced_where_not_asked(subject):
     host, _ = open_subject(subject._replace(boxes=None))
-    assert len(VideoPredictor.from_host(host).step(FRAMES[0]).boxes) != BOXES
+    assert len(next(VideoPredictor.from_host(host).results(FRAMES[:1])).boxes) != BOXES
 
 
 @pytest.mark.parametrize(("boxes", "proposals"), [(1, 2), (10, 100), (40, 1000), (150, 300)])

@@ -294,7 +294,7 @@ def test_masks_reach_the_demos_files(masked, tmp_path):
     opts, clip = with_weights(masked, tmp_path), tmp_path / "clip"
     write_clip(clip)
     predictor = VideoPredictor.from_config_file(KINDS[masked.kind], opts)
-    results = [predictor.step(frame) for frame in open_frames(clip, 25)]
+    results = list(predictor.results(open_frames(clip, 25), 1))
     objects = predictor.finish()
     threshold = torch.cat([o.scores for o in objects]).median().item()
     report = run_demo(masked, clip, tmp_path / "out.mp4", threshold, opts)

@@ -1,0 +1,122 @@
+"""Re-scoring frame by frame, each from its past alone: what one can show while a video runs.
+
+Shape letters: B boxes of a frame, B' of the frame before, K foreground classes. Boxes are xyxy in
+pixels of the frame. Causal, where Seq-Track-NMS (``video_rescorer.py``) looks at the whole video:
+
+- A track is what the tracker links: ``FrameResult.source`` names the box of the frame before. A
+  box without one begins a track, with the next number; frames without boxes end all tracks.
+- A box's new score is the running mean of its class probabilities p along its track, in which the
+  past counts the less the less sure the tracker was of the link, its predicted IoU w:
+  ``S = p + w S'``, ``W = 1 + w W'``, new score ``S / W``; S' and W' are those of the box before.
+- Then non-maximum suppression in every class, on the new scores: greedy, as Seq-NMS does it with a
+  video of one frame. What is suppressed is not shown, but goes on as a track, with its past.
+
+What is kept from frame to frame are S, W and the track's number of the boxes of one frame, in
+float64: memory and time do not grow with the stream.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+
+from .box_graph import find_edges
+from .frame_checks import FrameShapes, check_finite, check_links
+from .host_frames import HostFrame, split_on_host, to_host
+from .open_part import RescoredFrame, as_it_is
+from .paths import rescore_classes
+from .rescoring import Rescoring
+from .tfd import FrameResult
+
+
+class _Tracks(NamedTuple):
+    """The boxes of a frame, as the next frame needs them."""
+
+    sums: np.ndarray  # (B, K) float64
+    weights: np.ndarray  # (B,) float64
+    numbers: np.ndarray  # (B,) int64
+
+
+class OnlineRescorer:
+    """Takes the results of one video after another, and gives each frame back at once.
+
+    Args:
+        rescoring: how. Where it is not enabled, scores stay, every box is kept where its score is
+            above 0, and there are no tracks: their numbers are -1.
+    """
+
+    def __init__(self, rescoring: Rescoring):
+        self.rescoring = rescoring
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the frames so far: the next one starts a video."""
+        self._shapes = FrameShapes()
+        self._tracks: _Tracks | None = None  # of the frame before
+        self._num_tracks = 0
+
+    def push(self, result: FrameResult) -> Iterator[RescoredFrame]:
+        """Take the next frame, and give it re-scored.
+
+        Raises:
+            ValueError: shapes that do not fit together, values that are not finite, or links to
+                boxes that are not there.
+
+        After an error the video is forgotten.
+        """
+        with self._forgetting_errors():
+            self._shapes.check(result.boxes, result.scores, None)
+            (frame,) = to_host([result])
+            if not self.rescoring.enabled:
+                return iter([as_it_is(frame)])
+            self._tracks = self._link(frame, result)
+            return iter([self._rescored(frame, self._tracks)])
+
+    def finish(self) -> Iterator[RescoredFrame]:
+        """Nothing, all frames were given; the next one starts another video."""
+        self.reset()
+        return iter(())
+
+    def rescore(self, results: Iterable[FrameResult]) -> Iterator[RescoredFrame]:
+        """All frames of one video; raises as :meth:`push` does."""
+        for result in results:
+            yield from self.push(result)
+        yield from self.finish()
+
+    @contextmanager
+    def _forgetting_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.reset()
+            raise
+
+    def _link(self, frame: HostFrame, result: FrameResult) -> _Tracks:
+        """The tracks of this frame's boxes, their past included."""
+        before, scores = self._tracks, frame.scores.astype(np.float64)
+        (source,), (ious,) = split_on_host([result.source]), split_on_host([result.track_scores])
+        number = self._shapes.num_frames - 1
+        check_finite("boxes", frame.boxes, [len(frame.boxes)], number)
+        check_finite("scores", scores, [len(scores)], number)
+        sizes = 0 if before is None else len(before.numbers), len(scores)
+        check_links(source, ious, sizes, number)
+        sums, weights = scores, np.ones(len(scores))
+        new = source < 0
+        numbers = np.empty(len(scores), np.int64)
+        numbers[new] = np.arange(self._num_tracks, self._num_tracks + new.sum())
+        self._num_tracks += int(new.sum())
+        if not new.all():
+            of_past, past = ious[~new].astype(np.float64), source[~new]
+            sums[~new] += of_past[:, None] * before.sums[past]
+            weights[~new] += of_past * before.weights[past]
+            numbers[~new] = before.numbers[past]
+        return _Tracks(sums, weights, numbers)
+
+    def _rescored(self, frame: HostFrame, tracks: _Tracks) -> RescoredFrame:
+        means = (tracks.sums / tracks.weights[:, None]).astype(frame.scores.dtype)
+        starts = np.array([0, len(frame.boxes)])
+        overlaps = find_edges(frame.boxes, frame.boxes, starts, 1.0, self.rescoring.nms_iou)
+        scores, paths = rescore_classes(overlaps, means, self.rescoring.min_score)
+        numbers = np.broadcast_to(tracks.numbers[:, None], scores.shape)
+        return RescoredFrame(frame.boxes, scores, paths >= 0, numbers, frame.masks)
