@@ -36,21 +36,29 @@ def merge_config(cfg: "CfgNode", config_file: str, opts: Sequence[str] = ()) -> 
         cfg.merge_from_file(config_file, allow_unsafe=False)
     merge_opts(cfg, opts)
     cfg.MODEL.DEVICE = cfg.MODEL.DEVICE or ("cuda" if torch.cuda.is_available() else "cpu")
-    check_device(cfg.MODEL.DEVICE)
+    try:
+        check_device(cfg.MODEL.DEVICE)
+    except UserError as error:
+        raise UserError(f"MODEL.DEVICE {error}") from error
 
 
 def check_device(name: str) -> None:
-    """Refuse, with a UserError, a device that this machine, or this torch, does not have."""
-    source = f"MODEL.DEVICE {name}"
-    with _mistakes_in(source):
+    """Refuse, by its name, a device that torch does not know or this machine does not have.
+
+    Raises:
+        UserError: as said.
+    """
+    with _mistakes_in(name):
         device = torch.device(name)
-        if device.type != "cuda":  # torch refuses what it was not built for when it is used
-            torch.zeros(1, device=device).item()
-            return
-    if not torch.cuda.is_available():
-        raise UserError(f"{source}: there is no CUDA here; cpu would do")
-    if device.index is not None and device.index >= torch.cuda.device_count():
-        raise UserError(f"{source}: expected one of {torch.cuda.device_count()} GPUs, from 0")
+    if device.type == "cuda":  # asked for without starting CUDA in this process
+        if not torch.cuda.is_available():
+            raise UserError(f"{name}: there is no CUDA here; cpu would do")
+        count = torch.cuda.device_count()
+        if device.index is not None and device.index >= count:
+            raise UserError(f"{name}: this machine has {count} CUDA devices, numbered from 0")
+    else:
+        with _mistakes_in(name):
+            torch.zeros(1, device=device).cpu()
 
 
 def merge_opts(cfg: "CfgNode", opts: Sequence[str]) -> None:

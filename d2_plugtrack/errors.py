@@ -4,10 +4,12 @@ A mistake in what the user gave (a file that is not there, a key that does not e
 does not parse) is not a bug: its message alone must say which file, line or key, what was
 expected and what was found. Commands print it as one line, without a traceback, and exit with 2;
 so they do where detectron2 is asked for and missing. A FloatingPointError, numbers that became NaN
-or infinite, names where as well: one line, and exit code 1.
+or infinite, names where as well: one line, and exit code 1. Ctrl-C is one line, and exit code 130.
 """
 
 import functools
+import os
+import select
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -20,13 +22,25 @@ class UserError(ValueError):
 def exit_on_user_error(main: Callable[..., object]) -> Callable[..., object]:
     """Wrap a command's ``main``: a :class:`UserError` becomes a line on stderr and exit code 2.
 
-    A FloatingPointError becomes a line too, and exit code 1.
+    A FloatingPointError becomes a line too, and exit code 1; Ctrl-C is a line and 130. Where
+    nobody reads on, as behind ``| head``, the command ends without a word, with 141.
     """
 
     @functools.wraps(main)
     def guarded(*args, **kwargs):
         try:
-            return main(*args, **kwargs)
+            try:
+                return main(*args, **kwargs)
+            finally:
+                if sys.stdout is not None:
+                    sys.stdout.flush()  # later, a reader that is gone would be a traceback
+        except BrokenPipeError:
+            if not _reader_is_gone():
+                raise
+            sys.exit(128 + 13)  # as a shell says that SIGPIPE, number 13, ended it
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(128 + 2)  # SIGINT
         except UserError as error:
             _stop(error)
         except FloatingPointError as error:
@@ -46,6 +60,20 @@ def mistake_of(trace: str) -> UserError | FloatingPointError | None:
         if name.rpartition(".")[2] == kind.__name__:
             return kind(message)
     return None
+
+
+def _reader_is_gone() -> bool:
+    """Whether it is standard output that broke; what it still holds then goes nowhere."""
+    try:
+        output = sys.stdout.fileno()
+    except (OSError, ValueError):  # no file, or closed
+        return False
+    poll = select.poll()
+    poll.register(output, 0)  # errors are told of always
+    if not any(events & select.POLLERR for _, events in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 def _stop(error: Exception, code: int = 2) -> NoReturn:

@@ -1,5 +1,7 @@
 """A user's mistake is one line and exit code 2; a bug stays a bug."""
 
+import subprocess
+import sys
 import traceback
 
 import pytest
@@ -101,3 +103,46 @@ def test_the_mistake_at_the_end_of_another_processs_traceback():
     for error in (ValueError("UserError: said"), RuntimeError("d2_plugtrack.errors.UserError")):
         assert mistake_of(trace_of(error)) is None
     assert mistake_of("") is None
+
+
+def test_ctrl_c_is_one_line_and_130(capsys):
+    @exit_on_user_error
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match="130"):
+        main()
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+PRINTS = """
+import sys
+from d2_plugtrack.errors import exit_on_user_error
+
+@exit_on_user_error
+def main(how):
+    print("first line\\n" + "more\\n" * 100_000)
+    if how == "exit":
+        sys.exit(0)
+
+main(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("how", ["return", "exit"])
+def test_a_reader_that_is_gone_ends_it_without_a_word(how):
+    command = [sys.executable, "-c", PRINTS, how]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"first line\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_a_broken_pipe_that_is_not_standard_output_is_a_bug():
+    @exit_on_user_error
+    def main():
+        raise BrokenPipeError("of a worker")
+
+    with pytest.raises(BrokenPipeError, match="of a worker"):
+        main()
