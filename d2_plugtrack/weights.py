@@ -85,7 +85,7 @@ def load_joined(
         UserError: what :func:`read_weights` refuses, and keys missing, misshapen or unknown; the
             first of them is named.
     """
-    found = read_weights(path)
+    found = {**_batch_counts(detector), **read_weights(path)}
     if not tracker_required and not any(key.startswith(PREFIX) for key in found):
         found = {**found, **joined_state(nn.Module(), tracker)}
     expected = joined_state(detector, tracker)
@@ -103,6 +103,16 @@ def load_joined(
     detector.load_state_dict(without_tracker(found))
     own = {k.removeprefix(PREFIX): v for k, v in found.items() if k.startswith(PREFIX)}
     tracker.load_state_dict(own)
+
+
+def _batch_counts(detector: nn.Module) -> dict[str, Tensor]:
+    """How many batches each batch norm has seen, as built: only some ways of training ask for it.
+
+    torchvision's pre-trained detectors have frozen batch norms, which keep no count; its own
+    builder makes ordinary ones of the same statistics where it does not load weights itself.
+    """
+    state = detector.state_dict()
+    return {key: value for key, value in state.items() if key.endswith("num_batches_tracked")}
 
 
 def describe_misfit(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 
 from d2_plugtrack.errors import UserError
 from d2_plugtrack.weights import (
@@ -180,6 +181,19 @@ def test_the_advice_on_trackers_is_for_detectors_without_one_only(detector, trac
     assert "A tracker is trained" not in refusal(path, detector, tracker)
     write_weights(path, {key: value for key, value in state.items() if key != "0.bias"})
     assert "A tracker is trained" not in refusal(path, detector, tracker)
+
+
+def test_weights_of_frozen_batch_norms_fit_ordinary_ones(detector, tracker, state, path):
+    """torchvision's frozen one (all pre-trained detectors) has every tensor but the count."""
+    frozen = FrozenBatchNorm2d(detector[1].num_features)
+    assert {f"1.{name}" for name in frozen.state_dict()} == {
+        key for key in state if key.startswith("1.") and not key.endswith("num_batches_tracked")
+    }
+    write_weights(path, {k: v for k, v in state.items() if k != "1.num_batches_tracked"})
+    load_joined(path, detector, tracker, tracker_required=True)
+    assert torch.equal(detector.state_dict()["1.running_mean"], state["1.running_mean"])
+    write_weights(path, {k: v for k, v in state.items() if k != "tracker.1.num_batches_tracked"})
+    assert "1 keys missing, the first is tracker.1.num" in refusal(path, detector, tracker)
 
 
 @pytest.mark.parametrize("tracker_required", [True, False])
