@@ -5,9 +5,12 @@ pixels of the frame. Causal, where Seq-Track-NMS (``video_rescorer.py``) looks a
 
 - A track is what the tracker links: ``FrameResult.source`` names the box of the frame before. A
   box without one begins a track, with the next number; frames without boxes end all tracks.
-- A box's new score is the running mean of its class probabilities p along its track, in which the
-  past counts the less the less sure the tracker was of the link, its predicted IoU w:
-  ``S = p + w S'``, ``W = 1 + w W'``, new score ``S / W``; S' and W' are those of the box before.
+- A box's new score is the mean of the class probabilities p along its track so far, each weighted
+  by the score w of the link that led to it, the tracker's predicted IoU, and the first by 1:
+  ``S = w p + S'``, ``W = w + W'``, new score ``S / W``; S' and W' are those of the box before.
+  (The other reading of a weighted running mean, in which a link discounts all that was before it,
+  ``S = p + w S'``, ``W = 1 + w W'``, is worse: 64.7 against 66.6 % mAP on 20 validation videos of
+  the tiny set with detectron2's detector, 75.3 against 76.1 with torchvision's.)
 - Then non-maximum suppression in every class, on the new scores: greedy, as Seq-NMS does it with a
   video of one frame. What is suppressed is not shown, but goes on as a track, with its past.
 
@@ -94,24 +97,27 @@ class OnlineRescorer:
 
     def _link(self, frame: HostFrame, result: FrameResult) -> _Tracks:
         """The tracks of this frame's boxes, their past included."""
-        before, scores = self._tracks, frame.scores.astype(np.float64)
+        before = self._tracks
         (source,), (ious,) = split_on_host([result.source]), split_on_host([result.track_scores])
-        number = self._shapes.num_frames - 1
-        check_finite("boxes", frame.boxes, [len(frame.boxes)], number)
-        check_finite("scores", scores, [len(scores)], number)
-        sizes = 0 if before is None else len(before.numbers), len(scores)
-        check_links(source, ious, sizes, number)
-        sums, weights = scores, np.ones(len(scores))
+        self._check(frame, source, ious)
         new = source < 0
-        numbers = np.empty(len(scores), np.int64)
-        numbers[new] = np.arange(self._num_tracks, self._num_tracks + new.sum())
+        weights = np.where(new, 1.0, ious.astype(np.float64))
+        sums = weights[:, None] * frame.scores
+        numbers = np.cumsum(new) - 1 + self._num_tracks
         self._num_tracks += int(new.sum())
-        if not new.all():
-            of_past, past = ious[~new].astype(np.float64), source[~new]
-            sums[~new] += of_past[:, None] * before.sums[past]
-            weights[~new] += of_past * before.weights[past]
+        if before is not None:
+            past = source[~new]
+            sums[~new] += before.sums[past]
+            weights[~new] += before.weights[past]
             numbers[~new] = before.numbers[past]
         return _Tracks(sums, weights, numbers)
+
+    def _check(self, frame: HostFrame, source: np.ndarray, ious: np.ndarray) -> None:
+        number, count = self._shapes.num_frames - 1, len(frame.boxes)
+        check_finite("boxes", frame.boxes, [count], number)
+        check_finite("scores", frame.scores, [count], number)
+        num_before = 0 if self._tracks is None else len(self._tracks.numbers)
+        check_links(source, ious, (num_before, count), number)
 
     def _rescored(self, frame: HostFrame, tracks: _Tracks) -> RescoredFrame:
         means = (tracks.sums / tracks.weights[:, None]).astype(frame.scores.dtype)
