@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import stat
 import tempfile
 import uuid
@@ -75,6 +76,19 @@ def ensure_writable(path: str | Path, suffix: str | None = None) -> Path:
         return path
 
 
+def ensure_writable_folder(path: str | Path) -> Path:
+    """Refuse, before any work, a path that cannot become a folder."""
+    path = Path(path)
+    target = Path(os.path.realpath(path))
+    with os_errors_name(path):
+        if target.exists() and not target.is_dir():
+            raise UserError(f"{path}: expected a folder to write, found a file or a device")
+        if not target.parent.is_dir():
+            raise UserError(f"{path}: expected an existing folder {target.parent}, found none")
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".", suffix=".part"):
+            return path
+
+
 _TEMPORARY = re.compile(r"\.(.*)\.[0-9a-f]{8}\.part")
 
 
@@ -95,6 +109,39 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     _synchronize(target.parent)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Give a folder under a temporary name beside ``path``, as :func:`atomic_output` gives a file.
+
+    A folder that is at ``path`` already is replaced as a whole.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name[:40]}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        temporary.mkdir()
+        yield temporary
+        for file in temporary.iterdir():
+            _synchronize(file)
+        _synchronize(temporary)
+        _replace_folder(temporary, target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _synchronize(target.parent)
+
+
+def _replace_folder(temporary: Path, target: Path) -> None:
+    older = temporary.with_name(f"{temporary.name}.old")
+    try:
+        if target.exists():
+            target.rename(older)
+        temporary.rename(target)
+    finally:
+        if older.exists() and not target.exists():
+            older.rename(target)
+        shutil.rmtree(older, ignore_errors=True)
 
 
 def clear_leftovers(folder: str | Path, stems: str) -> list[Path]:

@@ -195,15 +195,29 @@ def test_empty_folder_says_what_was_expected(tmp_path):
         open_frames(tmp_path)
 
 
-def test_truncated_jpeg_in_a_folder_is_named(tmp_path):
+def truncate(path):
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def test_broken_image_in_a_folder_is_left_out_and_named(tmp_path, caplog):
+    for name in ("0.jpg", "1.jpg", "2.jpg"):
+        Image.fromarray(noise_frames(1)[0]).save(tmp_path / name)
+    truncate(tmp_path / "1.jpg")
+    source = open_frames(tmp_path)
+    frames = list(source.timed())
+    assert [(frame.index, frame.time) for frame in frames] == [(0, 0), (2, Fraction(2, 25))]
+    assert source.losses == (2, 1, 1, 0)
+    _, (message,) = warnings_of(source, caplog, passes=2)
+    assert "read 2 frames of 3" in message and "1.jpg: expected an image" in message
+
+
+def test_folder_of_broken_images_is_an_error(tmp_path):
     for name in ("0.jpg", "1.jpg"):
         Image.fromarray(noise_frames(1)[0]).save(tmp_path / name)
-    data = (tmp_path / "1.jpg").read_bytes()
-    (tmp_path / "1.jpg").write_bytes(data[: len(data) // 2])
-    frames = iter(open_frames(tmp_path))
-    next(frames)
-    with pytest.raises(UserError, match=r"1\.jpg: expected an image.*truncated"):
-        next(frames)
+        truncate(tmp_path / name)
+    with pytest.raises(UserError, match=r"0\.jpg: expected an image.*truncated.*and so do 1 other"):
+        open_frames(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +320,7 @@ def test_hole_in_the_middle_loses_little_and_is_counted(tmp_path, caplog):
     path.write_bytes(data)
     (count,), messages = warnings_of(open_frames(path), caplog)
     assert 18 <= count <= 20
-    assert len(messages) == 1 and "0 packets did not decode, 1 decoded with errors" in messages[0]
+    assert len(messages) == 1 and "0 did not decode, 1 decoded with errors" in messages[0]
 
 
 # Outputs

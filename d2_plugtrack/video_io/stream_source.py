@@ -1,0 +1,89 @@
+"""An address, such as ``rtsp://`` or ``http://``, as a source of frames that is read once."""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from fractions import Fraction
+from urllib.parse import urlsplit
+
+from ..errors import UserError
+from .decoding import Converter, Tally, Timeline, decode, open_container, packets_to_the_end
+from .excerpts import Excerpt, stated_rate
+from .selection import Selection
+from .sources import FrameSource, TimedFrame
+
+logger = logging.getLogger(__name__)
+
+OPEN_TIMEOUT = 15.0  # seconds for an address to answer and to say what it has
+READ_TIMEOUT = 10.0  # seconds without anything new after which a stream has ended
+
+
+class StreamSource(FrameSource):
+    """The first moving-picture stream of what an address sends, through PyAV.
+
+    A stream that stalls or breaks ends with what came, a warning, and its losses; what does not
+    decode before its first frame is none, as streams are met in the middle.
+
+    Args:
+        address: that FFmpeg knows.
+        default_frame_rate: where the stream does not state its own.
+        excerpt: which frames are given, counted from the first that comes.
+
+    Raises:
+        UserError: nobody answers, or there is no video.
+    """
+
+    is_live = True
+    num_frames = None
+
+    def __init__(self, address: str, default_frame_rate: Fraction, excerpt: Excerpt):
+        self._shown = re.sub(r"//[^/]*@", "//", address)  # no password in messages
+        self.name, self._excerpt = _short_name(self._shown), excerpt
+        options = {"timeout": (OPEN_TIMEOUT, READ_TIMEOUT)}
+        if address.lower().startswith("rtsp"):
+            options["options"] = {
+                "rtsp_transport": "tcp"
+            }  # UDP loses packets, and firewalls stop it
+        with ExitStack() as stack:
+            opened = stack.enter_context(open_container(address, self._shown, **options))
+            self._rate = stated_rate(opened[1]) or default_frame_rate
+            self._opened = (stack.pop_all(), *opened)
+        self.frame_rate = self._rate / excerpt.stride
+
+    def timed(self) -> Iterator[TimedFrame]:
+        if self._opened is None:
+            raise RuntimeError(f"{self._shown}: can be read once, and was")
+        (stack, container, stream), self._opened = self._opened, None
+        tally, selection = Tally(), Selection(self._excerpt)
+        timeline = Timeline(stream.time_base, self._rate)
+        try:
+            with stack:
+                packets = packets_to_the_end(container.demux(stream), tally)
+                frames = _from_the_first(decode(packets, stream, tally), tally)
+                yield from selection.pick(timeline.timed(frames), Converter())
+        finally:
+            self.losses = tally.losses(selection.num_read)
+            self.end_time = timeline.end_after(selection.last_time, tally.end, selection.cut_time)
+        self._report()
+
+    def _report(self) -> None:
+        if not self.losses.frames:
+            raise UserError(f"{self._shown}: expected a video, found no frame that decodes")
+        if self.losses:
+            logger.warning("%s broke off or was damaged: %s", self._shown, self.losses)
+
+
+def _from_the_first(frames: Iterator, tally: Tally) -> Iterator:
+    """The frames; what was lost before the first is forgotten."""
+    for frame in frames:
+        tally.undecodable = tally.damaged = 0
+        yield frame
+        break
+    yield from frames
+
+
+def _short_name(address: str) -> str:
+    parts = urlsplit(address)
+    last = parts.path.rstrip("/").rpartition("/")[2].rpartition(".")
+    return re.sub(r"[^\w.-]+", "_", last[0] or last[2] or parts.hostname or parts.scheme)
