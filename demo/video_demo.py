@@ -1,155 +1,369 @@
 #!/usr/bin/env python3
-"""Annotate a video: boxes, classes and track ids, steady over the whole of it, and masks if any.
+"""Steady, labelled, numbered boxes on videos, and masks where the detector has them.
 
-A video file or a folder of frames in; an H.264 mp4 and a JSON file out.
+Without arguments it makes a sample clip and annotates that, with a tiny detector that knows the
+shapes in it and nothing else. A recorded video is re-scored over the whole of it (offline), which
+is best; a camera or a stream is annotated as it comes (online), and ends with Ctrl-C.
 
-    video_demo.py --input clip.mp4 --output annotated.mp4 \\
-        --config-file configs/TinyVID/plugtrack_tiny.yaml MODEL.WEIGHTS demo/plugtrack_tiny.pth
+What is made: an mp4 or images with --output, files of objects with --save-json (COCO-VID),
+--save-mot (MOTChallenge) and --save-csv. With none of these options it is an mp4 in
+output/video_demo; with --save-... alone no video is made. Exit status: 0 all done; 1 something was
+lost, or an input failed, and the rest was made; 2 nothing was begun, for the reason said; 130 or
+143 interrupted: what had been written is whole and kept.
+
+Examples:
+    python demo/video_demo.py
+    python demo/video_demo.py --output annotated --save-json --overwrite
+    python demo/video_demo.py --input output/video_demo/tiny_test_00000.mp4 --save-csv objects.csv
+    python demo/video_demo.py --mode online --show-fps --zoom 6 --classes circle_plain ring_dotted
+    python demo/video_demo.py --config-file configs/TinyVID/torchvision_tiny.yaml --device cpu \\
+        --opts MODEL.WEIGHTS demo/torchvision_tiny.pth TEST.SEQ_NMS.MIN_SCORE 0.02
 """
+
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the imports take seconds: no traceback of them
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
-import cv2
-from torch import Tensor
-from tqdm import tqdm
-
-from d2_plugtrack.core.rescoring import TrackedObjects
+from d2_plugtrack import arguments
+from d2_plugtrack.data.tiny_vid import write_tiny_vid
 from d2_plugtrack.errors import UserError, exit_on_user_error
-from d2_plugtrack.masks import encode_masks, paste_masks
-from d2_plugtrack.outputs import ensure_writable, write_json_list
+from d2_plugtrack.host import Host, open_host
+from d2_plugtrack.interrupts import Interrupted, Interrupts
+from d2_plugtrack.output_paths import OutputPaths, check_outputs, is_video_name, refuse_shared
 from d2_plugtrack.predictor import VideoPredictor
-from d2_plugtrack.prefetch import prefetch
+from d2_plugtrack.prerequisites import require_detectron2
 from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
-from d2_plugtrack.video_io import FrameSource, VideoWriter, open_frames
-from d2_plugtrack.visualization import draw_tracks
+from d2_plugtrack.video_io import FrameSource, open_frames
+from d2_plugtrack.video_job import VideoReport, run_video
+from d2_plugtrack.window import NoScreen, Window
 
-READ_AHEAD = 4  # frames, while others are drawn and encoded
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = Path("output/video_demo")
+SAMPLE, SAMPLE_RATE = "test/tiny_test_00000", 10
+
+
+class Job(NamedTuple):
+    """An input as the user named it, what it is, and what is made of it."""
+
+    name: str
+    source: FrameSource
+    paths: OutputPaths
 
 
 @exit_on_user_error
-def main(argv: list[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    source = open_frames(args.input, args.frame_rate)
-    json_path = args.json or args.output.with_suffix(".json")
-    for name, path in (("--output", args.output), ("--json", json_path)):
-        if path.exists() and os.path.samefile(args.input, path):
-            raise UserError(f"{name} {path}: is the input; name another file")
-    ensure_writable(args.output, ".mp4")
-    ensure_writable(json_path, ".json")
-    if args.batch_size is not None and args.batch_size < 1:
-        raise UserError(f"--batch-size {args.batch_size}: expected at least 1")
-    opts = [*speed_opts(args), *args.opts]
-    predictor = VideoPredictor.from_config_file(args.config_file, opts)
-    sizes = detect(predictor, source, args.batch_size)
-    objects = predictor.finish().map(lambda o: confident(o, args.confidence_threshold))
-    about = {
-        "video": str(args.input),
-        "frame_rate": float(source.frame_rate),
-        "classes": predictor.class_names,
-    }
-    frames = frames_as_json(objects, predictor.class_names, sizes)
-    write_json_list(json_path, about, "frames", frames)
-    num_tracks = draw(source, objects, predictor.class_names, args.output, args.zoom)
-    print(f"{args.output}, {json_path}: {len(objects)} frames, {num_tracks} tracks")
+    with Interrupts("interrupted: ending in good order; once more ends it at once") as interrupts:
+        try:
+            code = run(args, interrupts)
+        except Interrupted:
+            if interrupts.again:
+                say("stopped at once: of what was not complete nothing is left")
+                sys.stdout.flush()
+                os._exit(interrupts.exit_code)  # a thread may wait for a camera that is gone
+            say("interrupted: nothing was written")
+            code = interrupts.exit_code
+    if code:
+        sys.exit(code)
 
 
-def detect(
-    predictor: VideoPredictor, source: FrameSource, batch_size: int | None
-) -> list[tuple[int, int]]:
-    """Go through the video once; (height, width) of every frame."""
-    results = predictor.results(source, batch_size)
-    progress = tqdm(results, "detecting", source.num_frames, unit="frame", disable=None)
-    return [result.image_size for result in progress]
+def run(args: argparse.Namespace, interrupts: Interrupts) -> int:
+    """Everything behind the arguments; the exit status."""
+    if args.input is None:
+        args = with_sample(args)
+    jobs, failed = open_jobs(args)
+    for job in jobs:
+        check_outputs(job.paths, [place for j in jobs for place in places_of(j)], args.overwrite)
+    with ExitStack() as stack:
+        show = open_window(stack) if args.show else None
+        host = open_detector(args)
+        predictor = cache(partial(predictor_of, host, args))
+        print(f"{args.config_file}, {host.cfg.MODEL.WEIGHTS} on {predictor(None).device}")
+        with interrupts.held():
+            for number, job in enumerate(jobs):
+                mode = args.mode or ("online" if job.source.is_live else None)
+                failed += run_job(job, predictor(mode), args, show, interrupts)
+                if interrupts.received:
+                    not_begun = len(jobs) - number - 1
+                    say(f"{not_begun} inputs were not begun" if not_begun else "")
+                    return interrupts.exit_code
+    if failed:
+        say(f"{len(failed)} of {len(args.input)} inputs failed or lost frames: {', '.join(failed)}")
+    return int(bool(failed))
 
 
-def confident(objects: TrackedObjects, threshold: float) -> TrackedObjects:
-    """The objects of a frame that score at least ``threshold``."""
-    return objects.map(lambda field: field[objects.scores >= threshold])
+def run_job(
+    job: Job,
+    predictor: VideoPredictor,
+    args: argparse.Namespace,
+    show,
+    interrupts: Interrupts,
+) -> list[str]:
+    """One input, and what is said of it; its name where something was lost."""
+    how = {"batch_size": args.batch_size, "zoom": args.zoom, "show_fps": args.show_fps}
+    try:
+        report = run_video(
+            predictor, job.source, job.paths, **how, show=show, interrupts=interrupts
+        )
+    except (UserError, FloatingPointError) as error:
+        say(f"error: {job.name}: {error}")
+        return [job.name]
+    except Interrupted:
+        if interrupts.again:
+            raise
+        say(f"interrupted: nothing of {job.name} was written")
+        return []
+    print(describe(job, report, args.show_fps))
+    if report.error is not None:
+        say(f"error: {job.name} ended after {report.frames} frames: {report.error}")
+    elif report.losses:
+        say(f"warning: {job.name}: {report.losses}")
+    return [job.name] if report.error is not None or report.losses else []
 
 
-def frames_as_json(
-    objects: Sequence[TrackedObjects], class_names: list[str], sizes: list[tuple[int, int]]
-) -> Iterator[dict]:
-    """Boxes are xyxy in pixels of the frame; ``segmentation`` (masks) is COCO's run lengths."""
-    for index, (o, (height, width)) in enumerate(zip(objects, sizes, strict=True)):
-        yield {
-            "frame": index,
-            "height": height,
-            "width": width,
-            "objects": _objects_as_json(o, class_names, (height, width)),
-        }
+def describe(job: Job, report: VideoReport, with_rate: bool) -> str:
+    made = ", ".join(map(str, job.paths.given))
+    first = "" if report.is_complete else "the first "
+    rate = f", {report.frames / report.seconds:.1f} frames/s in all" if with_rate else ""
+    return f"{made}: {first}{report.frames} frames, {report.tracks} tracks{rate}"
 
 
-def _objects_as_json(
-    objects: TrackedObjects, class_names: list[str], size: tuple[int, int]
-) -> list[dict]:
-    *fields, masks = objects
-    found = [
-        {"box": box, "class": class_names[label], "score": score, "track_id": track_id}
-        for box, score, label, track_id in zip(*(t.tolist() for t in fields), strict=True)
+def say(line: str) -> None:
+    if line:
+        print(line, file=sys.stderr)
+
+
+# ---- inputs and outputs --------------------------------------------------------------------------
+
+
+def with_sample(args: argparse.Namespace) -> argparse.Namespace:
+    """The arguments with a sample clip as input; what an earlier sample gave is replaced."""
+    root = folder_of(args) / "tiny_vid"
+    write_tiny_vid(root, seed=0, splits=["test"], num_videos=1)
+    clip = str(root / "Data/VID" / SAMPLE)
+    print(f"{clip}: a sample clip of the tiny VID set, as no --input was given")
+    overwrite = args.overwrite or args.output is None
+    rate = args.frame_rate or SAMPLE_RATE
+    return argparse.Namespace(
+        **{**vars(args), "input": [clip], "overwrite": overwrite, "frame_rate": rate}
+    )
+
+
+def open_jobs(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
+    """What can be opened with its outputs, and the names of what cannot, which is said."""
+    jobs, errors = [], {}
+    rate = {} if args.frame_rate is None else {"default_frame_rate": args.frame_rate}
+    for name in args.input:
+        try:
+            source = open_frames(name, **rate, start=args.start, end=args.end, stride=args.stride)
+        except UserError as error:
+            errors[name] = error
+            continue
+        if source.is_live and args.mode == "offline":
+            raise UserError(
+                f"--mode offline: expected online for {name}, a camera or a stream without an end"
+            )
+        jobs.append(Job(name, source, paths_of(args, source.name)))
+    if not jobs:
+        raise UserError("; ".join(map(str, errors.values())))
+    refuse_shared([(job.name, job.paths) for job in jobs])
+    for error in errors.values():
+        say(f"error: {error}")
+    return jobs, list(errors)
+
+
+def folder_of(args: argparse.Namespace) -> Path:
+    if args.output is None:
+        return FOLDER
+    return args.output.parent if is_video_name(args.output) else args.output
+
+
+def paths_of(args: argparse.Namespace, name: str) -> OutputPaths:
+    """The outputs of an input of this name."""
+    folder, saves = folder_of(args), (args.save_json, args.save_mot, args.save_csv)
+    named = args.output is not None and is_video_name(args.output)
+    stem = args.output.stem if named else name
+    files = [
+        folder / (stem + suffix) if save is True else save
+        for save, suffix in zip(saves, (".json", ".txt", ".csv"), strict=True)
     ]
-    if masks is None:
-        return found
-    encoded = encode_masks(paste_masks(masks, objects.boxes, size))
-    return [{**o, "segmentation": e} for o, e in zip(found, encoded, strict=True)]
+    if args.output is None and any(saves):
+        return OutputPaths(None, None, *files)
+    if args.output_format == "images":
+        return OutputPaths(None, folder / name, *files)
+    return OutputPaths(args.output if named else folder / f"{name}.mp4", None, *files)
 
 
-def draw(
-    source: FrameSource,
-    objects: Sequence[TrackedObjects],
-    class_names: list[str],
-    output: Path,
-    zoom: int,
-) -> int:
-    """Go through the video again and write it with its objects, enlarged ``zoom`` times.
-
-    Returns:
-        The number of tracks drawn.
-    """
-    tracks = set()
-    with VideoWriter(output, source.frame_rate) as writer:
-        frames = zip(prefetch(source, READ_AHEAD), objects, strict=True)
-        for frame, o in tqdm(frames, "drawing", len(objects), unit="frame", disable=None):
-            _, scores, classes, track_ids, _ = o.map(Tensor.numpy)
-            tracks.update(track_ids.tolist())
-            labels = [
-                f"{track_id} {class_names[label]} {score:.2f}"
-                for track_id, label, score in zip(track_ids, classes, scores, strict=True)
-            ]
-            if zoom > 1:
-                frame = cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
-            boxes, masks = o.boxes * zoom, None
-            if o.masks is not None:
-                masks = paste_masks(o.masks, boxes, frame.shape[:2])
-            writer.write(draw_tracks(frame, boxes.numpy(), labels, track_ids, masks))
-    return len(tracks)
+def places_of(job: Job) -> list[Path]:
+    """The files and folders that an input is read from."""
+    folders = {path.parent for path in getattr(job.source, "paths", [])}
+    return [path for path in (Path(job.name), *folders) if path.exists()]
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def open_window(stack: ExitStack):
+    """What shows a frame; None, and a warning, where there is no screen."""
+    try:
+        return stack.enter_context(Window("video_demo: q ends the video")).show
+    except NoScreen as error:
+        say(f"warning: --show: no window can be opened ({error}); going on without")
+        return None
+
+
+# ---- detector ------------------------------------------------------------------------------------
+
+
+def open_detector(args: argparse.Namespace) -> Host:
+    opts = [*speed_opts(args), *(["MODEL.DEVICE", args.device] if args.device else [])]
+    if args.config_file is None:
+        name = tiny_detector()
+        args.config_file = str(ROOT / f"configs/TinyVID/{name}.yaml")
+        opts = ["MODEL.WEIGHTS", str(ROOT / f"demo/{name}.pth"), *opts]
+        print("the tiny detector of demo/, which knows the shapes of the tiny VID set only, as no")
+        print("--config-file was given:")
+    return open_host(args.config_file, [*opts, *args.opts])
+
+
+def tiny_detector() -> str:
+    try:
+        require_detectron2()
+    except ModuleNotFoundError:
+        return "torchvision_tiny"
+    return "plugtrack_tiny"
+
+
+def predictor_of(host: Host, args: argparse.Namespace, mode: str | None) -> VideoPredictor:
+    return VideoPredictor.from_host(host, mode, args.confidence_threshold, args.classes)
+
+
+# ---- arguments -----------------------------------------------------------------------------------
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = arguments.CommandParser(__doc__)
+    add_inputs(parser)
+    add_outputs(parser)
+    group = parser.add_argument_group("detector")
+    group.add_argument(
+        "--config-file", type=arguments.existing_file, metavar="FILE", help="YAML; see configs/"
     )
-    parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--input", type=Path, required=True, help="a video or a folder of frames")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE.mp4")
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="objects; beside the output where not given"
+    group.add_argument("--mode", choices=("offline", "online"), help="offline for files")
+    group.add_argument("--classes", nargs="+", metavar="NAME", help="objects of these only")
+    group.add_argument(
+        "--confidence-threshold",
+        type=arguments.fraction,
+        default=0.3,
+        metavar="SCORE",
+        help="objects that score less are left out (default: %(default)s)",
     )
-    parser.add_argument("--confidence-threshold", type=float, default=0.3, metavar="SCORE")
-    parser.add_argument("--frame-rate", type=float, default=25, help="of a folder of frames")
-    parser.add_argument(
+    group.add_argument(
+        "--device", type=arguments.device, help="cpu, cuda, cuda:1, ...; CUDA where there is one"
+    )
+    group.add_argument(
         "--batch-size",
-        type=int,
+        type=arguments.positive_int,
         metavar="N",
         help="frames that go through the detector together; usually 4 on a GPU, otherwise 1",
     )
-    parser.add_argument("--zoom", type=int, default=1, help="enlarge small frames so many times")
-    add_speed_arguments(parser)
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
-    return parser.parse_args(argv)
+    add_speed_arguments(group)
+    group.add_argument(
+        "--opts",
+        nargs=argparse.REMAINDER,
+        action=arguments.KeyValuePairs,
+        default=[],
+        metavar="KEY VALUE",
+        help="config keys and their values, after all other options",
+    )
+    args = parser.parse_args(argv)
+    check_arguments(parser, args)
+    return args
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("inputs")
+    group.add_argument(
+        "--input",
+        nargs="+",
+        metavar="SOURCE",
+        help="videos, folders of images, images, patterns ('frames/*.jpg'), the number of a camera,"
+        " addresses (rtsp://, http://)",
+    )
+    seconds = {"type": arguments.non_negative_number, "metavar": "SECONDS"}
+    group.add_argument("--start", **seconds, default=0.0, help="of the input")
+    group.add_argument("--end", **seconds, help="of the input")
+    group.add_argument(
+        "--stride",
+        type=arguments.positive_int,
+        default=1,
+        metavar="N",
+        help="every N-th frame only (default: %(default)s)",
+    )
+    group.add_argument(
+        "--frame-rate", type=arguments.positive_number, metavar="FPS", help="of images (25)"
+    )
+
+
+def add_outputs(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("outputs")
+    group.add_argument(
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="a name ending in .mp4 (for one input), or a folder, into which goes NAME.mp4 or a "
+        f"folder NAME of images for each input (default: {FOLDER})",
+    )
+    group.add_argument("--output-format", choices=("mp4", "images"), default="mp4")
+    for option, suffix, what in (
+        ("--save-json", ".json", "COCO-VID, for tools/convert.py and pycocotools"),
+        ("--save-mot", ".txt", "MOTChallenge's ten columns; frames, ids and classes from 1"),
+        ("--save-csv", ".csv", "a table: index, time, track_id, class, score, x1, y1, x2, y2"),
+    ):
+        group.add_argument(
+            option,
+            nargs="?",
+            const=True,
+            type=partial(arguments.output_file, suffix=suffix),
+            metavar="FILE",
+            help=f"{what}; without FILE beside the output",
+        )
+    group.add_argument("--overwrite", action="store_true", help="replace outputs that are there")
+    group.add_argument(
+        "--zoom",
+        type=arguments.positive_int,
+        metavar="N",
+        help="draw on frames enlarged so many times; chosen by itself for small frames",
+    )
+    group.add_argument("--show", action="store_true", help="in a window; q or Esc ends the video")
+    group.add_argument("--show-fps", action="store_true", help="say how many frames per second")
+
+
+def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse what does not go together."""
+    if args.end is not None and args.end <= args.start:
+        parser.error(f"argument --end: expected more than --start {args.start}, found {args.end}")
+    named = args.output is not None and is_video_name(args.output)
+    if named and args.output_format == "images":
+        parser.error(f"argument --output: expected a folder for images, found {args.output}")
+    if len(args.input or [0]) == 1:
+        return
+    if named:
+        parser.error(
+            f"argument --output: expected a folder for several inputs, found {args.output}"
+        )
+    for option in ("json", "mot", "csv"):
+        if isinstance(file := getattr(args, f"save_{option}"), Path):
+            parser.error(
+                f"argument --save-{option}: expected no FILE for several inputs, found {file}"
+            )
 
 
 if __name__ == "__main__":
