@@ -46,6 +46,14 @@ class Templates(NamedTuple):
     features: Tensor  # (R, D, 7, 7), in float32
 
 
+class Comparison(NamedTuple):
+    """What boxes look like, where they are looked for, and how alike both are; in float32."""
+
+    template: Tensor  # (R, D, 7, 7)
+    search: Tensor  # (R, D, 21, 21)
+    response: Tensor  # (R, D, 15, 15) their correlation
+
+
 class _ConvBlock(nn.Sequential):
     """1x1 convolution without bias, batch norm, ReLU."""
 
@@ -241,10 +249,20 @@ class TrackerHead(nn.Module):
         """
         boxes, template = templates
         with torch.autocast(reduced_map.device.type, enabled=False):
-            _, search = reduced_map[None].chunk(2, dim=1)
-            pooled = self._pool_windows(search, [boxes])
-            deltas, scores = self._compare(template, self.search_block.after_convolution(pooled))
+            deltas, scores = self._compare(template, self._look(boxes, reduced_map))
         return self._tracked(deltas, scores, boxes, image_size)
+
+    def compare(self, templates: Templates, reduced_map: Tensor) -> Comparison:
+        """What :meth:`follow` reads box and IoU from; the arguments are the same."""
+        with torch.autocast(reduced_map.device.type, enabled=False):
+            search = self._look(templates.boxes, reduced_map)
+        response = depthwise_correlation(templates.features, search)
+        return Comparison(templates.features, search, response)
+
+    def _look(self, boxes: Tensor, reduced_map: Tensor) -> Tensor:
+        """(R, D, 21, 21) features of the windows around boxes."""
+        _, search = reduced_map[None].chunk(2, dim=1)
+        return self.search_block.after_convolution(self._pool_windows(search, [boxes]))
 
     # ---- training ----------------------------------------------------------------------------
 

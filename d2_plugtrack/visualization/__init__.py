@@ -1,0 +1,21 @@
+"""Pictures of what detection and tracking did; nothing here reads, writes or runs a model."""
+
+from .correlation import Match, draw_matches
+from .drawing import draw_boxes, draw_tracks
+from .followed import draw_followed
+from .sheets import captioned, contact_sheet, fit_width, titled_sheet
+from .strips import draw_stages, draw_strips
+
+__all__ = [
+    "Match",
+    "captioned",
+    "contact_sheet",
+    "draw_boxes",
+    "draw_followed",
+    "draw_matches",
+    "draw_stages",
+    "draw_strips",
+    "draw_tracks",
+    "fit_width",
+    "titled_sheet",
+]

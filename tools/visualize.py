@@ -1,0 +1,251 @@
+#!/usr/bin/env python3
+"""Pictures of what the detector, the tracker and re-scoring do in a video, as in the paper.
+
+Without --input, a clip of the tiny VID set is made and shown; without --config-file, the tiny set's
+detector looks at it. `visualize.py COMMAND --help` has more on each.
+
+Examples:
+    tools/visualize.py strips
+    tools/visualize.py strips --input clip.mp4 --frames 0,20,40,60,80 --output strips.png \\
+        --config-file configs/TinyVID/plugtrack_tiny.yaml MODEL.WEIGHTS demo/plugtrack_tiny.pth
+"""
+
+import argparse
+from itertools import islice
+from pathlib import Path
+
+from tqdm import tqdm
+
+from d2_plugtrack.arguments import (
+    CommandParser,
+    add_opts,
+    existing_file,
+    fraction,
+    positive_int,
+)
+from d2_plugtrack.build import needs_tracker
+from d2_plugtrack.errors import UserError, exit_on_user_error
+from d2_plugtrack.frame_choice import check_frames, index_list, middle_frames, spread_frames
+from d2_plugtrack.host import Host, open_host
+from d2_plugtrack.matches import find_matches
+from d2_plugtrack.picture_file import ensure_new, write_picture
+from d2_plugtrack.sample import sample_detector, write_sample_clip
+from d2_plugtrack.stages import record_stages
+from d2_plugtrack.video_io import FrameSource, open_frames
+from d2_plugtrack.visualization import draw_followed, draw_matches, draw_strips
+
+OUTPUT = Path("output/visualize")  # what nobody asked to be elsewhere
+NUM_CHANNELS = 8  # of `correlation` where none are named
+NUM_STEPS = 8  # frames of `boxes` where none are named
+
+STRIPS = """The stages over some frames, a row each (Figs. 8 and 11 to 13).
+
+The detector alone; the boxes that the tracker brought from the frame before, with the IoU that it
+predicts for each; both merged, tracked boxes first; and re-scored over the whole video. A box has
+the colour of the track that it ends up in; gray is of no track.
+
+Examples:
+    tools/visualize.py strips
+    tools/visualize.py strips --frames 0,5,10-12 --threshold 0.3 --overwrite
+"""
+
+BOXES = """What the tracker follows from frame to frame, with the IoU that it predicts (Fig. 7).
+
+Green boxes are sure, red ones nearly let go; gray corners are where a box of the frame before was
+looked for and let go.
+
+Examples:
+    tools/visualize.py boxes
+    tools/visualize.py boxes --frames 17-24 --columns 4 --overwrite
+"""
+
+CORRELATION = """What the tracker compares to find a box in the next frame (Fig. 6).
+
+For a box of a frame: its features, those of the window in the next frame, three times as large, and
+their correlation, in some of the tracker's channels. A red dot marks the middle of each map: where
+the box would be if it did not move. Every map has colours of its own, from its least to its largest
+value.
+
+Examples:
+    tools/visualize.py correlation
+    tools/visualize.py correlation --frames 12,18 --at 140 45 --channels 0-7 --overwrite
+"""
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    args.run(args)
+
+
+def strips(args: argparse.Namespace) -> None:
+    """See ``d2_plugtrack.visualization.strips``."""
+    source, num_frames = open_input(args)
+    chosen = args.frames or spread_frames(num_frames, args.columns)
+    check_frames(chosen, num_frames, source.name)
+    host = open_detector(args)
+    frames = tqdm(source, "detecting", num_frames, unit="frame", disable=None)
+    stages = record_stages(host, frames, chosen)
+    write_picture(args.output, draw_strips(stages, host.class_names, args.threshold, args.width))
+    print(f"{args.output}: {len(stages)} frames of {source.name}")
+
+
+def boxes(args: argparse.Namespace) -> None:
+    """See ``d2_plugtrack.visualization.followed``."""
+    source, num_frames = open_input(args)
+    chosen = args.frames or middle_frames(num_frames, NUM_STEPS)
+    check_frames(chosen, num_frames, source.name)
+    host = open_detector(args)
+    frames = tqdm(islice(source, chosen[-1] + 1), "detecting", chosen[-1] + 1, disable=None)
+    needed = {frame for index in chosen for frame in (index - 1, index)}
+    stages = {stage.index: stage for stage in record_stages(host, frames, needed)}
+    steps = [
+        (i, stages[i].image, stages[i - 1].tracked if i else None, stages[i].tracked)
+        for i in chosen
+    ]
+    let_go_iou = host.cfg.TEST.TFD.TRACK_NMS_THRESH
+    picture = draw_followed(steps, args.threshold, let_go_iou, args.columns, args.width)
+    write_picture(args.output, picture)
+    print(f"{args.output}: {len(steps)} frames of {source.name}")
+
+
+def correlation(args: argparse.Namespace) -> None:
+    """See ``d2_plugtrack.visualization.correlation``."""
+    source, num_frames = open_input(args)
+    if num_frames < 2:
+        raise UserError(f"--input {args.input}: expected two frames or more, found {num_frames}")
+    chosen = args.frames or middle_frames(num_frames - 1, 1)
+    check_frames(chosen, num_frames - 1, f"{source.name} without its last frame")
+    host = open_detector(args)
+    num_channels = host.tracker.shared.out_channels
+    if args.channels and args.channels[-1] >= num_channels:
+        raise UserError(
+            f"--channels {args.channels[-1]}: expected at most {num_channels - 1}, the tracker has "
+            f"{num_channels} channels, counted from 0"
+        )
+    frames = tqdm(islice(source, chosen[-1] + 2), "detecting", chosen[-1] + 2, disable=None)
+    matches = find_matches(host, frames, chosen, args.at and tuple(args.at))
+    write_picture(args.output, draw_matches(matches, args.channels, NUM_CHANNELS))
+    print(f"{args.output}: {len(matches)} frames of {source.name}")
+
+
+def open_input(args: argparse.Namespace) -> tuple[FrameSource, int]:
+    """The frames to show and their number, after a look at where the picture goes."""
+    if args.output is None:
+        args.output = OUTPUT / f"{args.command}{args.suffix}"
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+    ensure_new(args.output, args.suffix, args.overwrite)
+    if args.input is None:
+        args.input = write_sample_clip(OUTPUT / "tiny_vid")
+        print(f"--input: none given, {args.input} was made")
+    source = open_frames(args.input)
+    # what a video's header says of its length is an estimate
+    return source, sum(1 for _ in tqdm(source, "counting", unit="frame", disable=None))
+
+
+def open_detector(args: argparse.Namespace) -> Host:
+    """The detector with its tracker: without one there is nothing to show."""
+    config_file, opts = args.config_file, args.opts
+    if config_file is None:
+        config_file, weights = sample_detector()
+        opts = [*weights, *opts]
+        print(f"--config-file: none given, {config_file} looks at it")
+    host = open_host(config_file, opts, tracker_required=True)
+    if not needs_tracker(host.cfg):
+        raise UserError("TEST.TFD.ENABLED, TEST.TFD.TRACK: expected True, to show tracking")
+    return host
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = CommandParser(__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    command = commands.add_parser("correlation", text=CORRELATION, help="what the tracker compares")
+    command.set_defaults(run=correlation, suffix=".png")
+    command.add_argument(
+        "--at",
+        type=float,
+        nargs=2,
+        metavar=("X", "Y"),
+        help="follow the box around this point of the frame; where not given, the likeliest box",
+    )
+    command.add_argument(
+        "--channels",
+        type=index_list,
+        metavar="N,N-N",
+        help=f"of the tracker; the {NUM_CHANNELS} strongest where not given",
+    )
+
+    command = commands.add_parser("strips", text=STRIPS, help="the stages over some frames")
+    command.set_defaults(run=strips, suffix=".png")
+    command.add_argument(
+        "--columns",
+        type=positive_int,
+        default=5,
+        metavar="N",
+        help="frames, spread over the video, where --frames is not given (default: %(default)s)",
+    )
+    add_threshold(command)
+    add_width(command)
+
+    command = commands.add_parser("boxes", text=BOXES, help="what the tracker follows")
+    command.set_defaults(run=boxes, suffix=".png")
+    command.add_argument(
+        "--columns",
+        type=positive_int,
+        default=4,
+        metavar="N",
+        help="frames of a row (default: %(default)s)",
+    )
+    add_threshold(command)
+    add_width(command)
+
+    for command in commands.choices.values():
+        add_shared(command)
+    return parser.parse_args(argv)
+
+
+def add_threshold(command: CommandParser) -> None:
+    """``--threshold``."""
+    command.add_argument(
+        "--threshold",
+        type=fraction,
+        default=0.2,
+        metavar="SCORE",
+        help="boxes of no class that scores as high are left out (default: %(default)s)",
+    )
+
+
+def add_width(command: CommandParser) -> None:
+    """``--width``."""
+    command.add_argument(
+        "--width",
+        type=positive_int,
+        default=480,
+        metavar="PIXELS",
+        help="of a frame in the picture (default: %(default)s)",
+    )
+
+
+def add_shared(command: CommandParser) -> None:
+    """What every subcommand takes."""
+    command.add_argument("--input", type=Path, help="a video or a folder of images")
+    command.add_argument("--output", type=Path, metavar="FILE", help=f"(default: in {OUTPUT})")
+    command.add_argument(
+        "--frames",
+        type=index_list,
+        metavar="N,N-N",
+        help="which to show, counted from 0: 0,20,40 or 10-17",
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace an older output")
+    command.add_argument(
+        "--config-file",
+        type=lambda text: str(existing_file(text)),
+        metavar="FILE",
+        help="of the detector with its tracker; MODEL.WEIGHTS among the KEY VALUE pairs",
+    )
+    add_opts(command)
+
+
+if __name__ == "__main__":
+    main()
