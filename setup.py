@@ -21,6 +21,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["d2_plugtrack", "d2_plugtrack.*"]),
+    package_data={"d2_plugtrack.visualization": ["page_parts/*"]},
     # detectron2 is missing on purpose: it is not on PyPI, where nobody owns its name and anyone
     # could register it. d2_plugtrack/prerequisites.py has the command that installs it. iopath and
     # yacs come with fvcore.

@@ -1,11 +1,18 @@
-"""A picture as a PNG file, whole or not at all, and never in the place of an older one unasked."""
+"""Pictures as files, whole or not at all, and never in the place of an older one unasked.
 
+A still one is a PNG file, a moving one an animated WebP, which browsers and GitHub show: sharp
+letters on a grainy background take an eighth of a GIF's bytes in it, and colours stay.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .errors import UserError
 from .outputs import atomic_output, ensure_writable, os_errors_name
+
+WEBP_QUALITY = 70
 
 
 def ensure_new(path: Path, suffix: str, overwrite: bool) -> None:
@@ -25,3 +32,20 @@ def write_picture(path: Path, image: np.ndarray) -> None:
 
     with os_errors_name(path), atomic_output(path) as temporary:
         Image.fromarray(np.ascontiguousarray(image[:, :, ::-1])).save(temporary, format="PNG")
+
+
+def write_animation(path: Path, images: Sequence[np.ndarray], frame_rate: float) -> None:
+    """Write BGR uint8 images ``(H, W, 3)``, at least one, as a WebP that plays again and again."""
+    from PIL import Image
+
+    first, *others = [Image.fromarray(np.ascontiguousarray(i[:, :, ::-1])) for i in images]
+    timing = {"duration": round(1000 / frame_rate), "loop": 0}
+    with os_errors_name(path), atomic_output(path) as temporary:
+        first.save(
+            *(temporary, "WebP"),
+            save_all=True,
+            append_images=others,
+            quality=WEBP_QUALITY,
+            method=6,  # the slowest, whose files are smallest
+            **timing,
+        )

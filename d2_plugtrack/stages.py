@@ -4,7 +4,7 @@ Boxes are xyxy in pixels of the frame. One pass of the detector serves all stage
 3 MB a frame at 720p. No frames give an empty list.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +37,10 @@ class Stages(NamedTuple):
 
 
 def record_stages(
-    host: Host, frames: Iterable[np.ndarray], chosen: Collection[int] | None = None
+    host: Host,
+    frames: Iterable[np.ndarray],
+    chosen: Collection[int] | None = None,
+    picture: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> list[Stages]:
     """Detect, track and re-score a clip with the settings of the host's config.
 
@@ -45,6 +48,7 @@ def record_stages(
         frames: BGR uint8 (H, W, 3), each an array of its own; read in another thread.
         chosen: indices of the frames to give, all where None. The others are detected, tracked
             and re-scored nevertheless, but not kept. An index beyond the end is left out.
+        picture: makes of an image what is kept of it, a smaller one, say; itself where None.
 
     Raises:
         UserError: settings that do not fit together.
@@ -66,6 +70,8 @@ def record_stages(
     for index, (image, frame) in enumerate(detect_images(host, frames)):
         wanted = chosen is None or index in chosen
         result = tracking.step(frame)
+        if wanted and picture is not None:
+            image = picture(image)
         recorded.append((index, image, stock.step(frame), result) if wanted else None)
         keep(rescorer.push(result))
     keep(rescorer.finish())

@@ -22,17 +22,21 @@ from d2_plugtrack.arguments import (
     existing_file,
     fraction,
     positive_int,
+    positive_number,
 )
 from d2_plugtrack.build import needs_tracker
+from d2_plugtrack.core.tracked_video import TrackNumbers
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.frame_choice import check_frames, index_list, middle_frames, spread_frames
 from d2_plugtrack.host import Host, open_host
 from d2_plugtrack.matches import find_matches
-from d2_plugtrack.picture_file import ensure_new, write_picture
-from d2_plugtrack.sample import sample_detector, write_sample_clip
+from d2_plugtrack.picture_file import ensure_new, write_animation, write_picture
+from d2_plugtrack.sample import SAMPLE_FRAME_RATE, sample_detector, write_sample_clip
 from d2_plugtrack.stages import record_stages
 from d2_plugtrack.video_io import FrameSource, open_frames
+from d2_plugtrack.video_page import check_page_size, page_frames, write_page
 from d2_plugtrack.visualization import draw_followed, draw_matches, draw_strips
+from d2_plugtrack.visualization.animation import draw_beside
 
 OUTPUT = Path("output/visualize")  # what nobody asked to be elsewhere
 NUM_CHANNELS = 8  # of `correlation` where none are named
@@ -69,6 +73,32 @@ value.
 Examples:
     tools/visualize.py correlation
     tools/visualize.py correlation --frames 12,18 --at 140 45 --channels 0-7 --overwrite
+"""
+
+
+PAGE = """A page to look at in a browser: every frame, stage by stage, and every track's scores.
+
+One HTML file with everything in it, that opens from the disk: frames to step through or play, boxes
+of the detector alone, of tracking and of re-scoring, a timeline of the tracks, and the score of one
+track before and after re-scoring. The whole video is tracked; --stride and --frames say which of
+its frames the page holds, 2,000 at most.
+
+Examples:
+    tools/visualize.py page
+    tools/visualize.py page --stride 2 --width 480 --overwrite
+"""
+
+ANIMATION = """A moving picture (WebP): the image detector alone beside video detection.
+
+Both sides show what scores at least --threshold. On the left a box has the colour of its class, on
+the right that of its track. The picture on top of README.md is this one of the test split's sixth
+video, whose three objects blur and fade one after the other:
+
+Examples:
+    tools/visualize.py animation
+    datasets/prepare_tiny_vid.py --output output/demo/tiny_vid --splits test --videos 8
+    tools/visualize.py animation --input output/demo/tiny_vid/Data/VID/test/tiny_test_00005 \\
+        --frame-rate 10 --output docs/plugtrack.webp --overwrite
 """
 
 
@@ -129,13 +159,58 @@ def correlation(args: argparse.Namespace) -> None:
     print(f"{args.output}: {len(matches)} frames of {source.name}")
 
 
+def page(args: argparse.Namespace) -> None:
+    """See ``d2_plugtrack.video_page``."""
+    if args.frames and args.stride > 1:
+        raise UserError("--stride: expected without --frames")
+    source, num_frames = open_input(args)
+    chosen = args.frames or page_frames(num_frames, args.stride, source.name)
+    check_frames(chosen, num_frames, source.name)
+    check_page_size(next(iter(source)), len(chosen), args.width)
+    host = open_detector(args)
+    frames = tqdm(source, "detecting", num_frames, unit="frame", disable=None)
+    sizes = {"threshold": args.threshold, "width": args.width}
+    write_page(args.output, source.name, host, frames, chosen, frame_rate(args, source), **sizes)
+    megabytes = args.output.stat().st_size / 1e6
+    print(f"{args.output}: {len(chosen)} frames of {source.name}, {megabytes:.1f} MB; open it")
+
+
+def animation(args: argparse.Namespace) -> None:
+    """See ``d2_plugtrack.visualization.animation``."""
+    source, num_frames = open_input(args)
+    chosen = args.frames or range(num_frames)
+    check_frames(chosen, num_frames, source.name)
+    host = open_detector(args)
+    frames = tqdm(source, "detecting", num_frames, unit="frame", disable=None)
+    stages = record_stages(host, frames, chosen)
+    numbers = TrackNumbers(args.threshold)  # as in a video that is drawn at this threshold
+    images = [
+        draw_beside(
+            *(stage.image, stage.detector, numbers.objects(stage.rescored)),
+            *(host.class_names, args.threshold, args.width),
+        )
+        for stage in stages
+    ]
+    write_animation(args.output, images, frame_rate(args, source))
+    kilobytes = args.output.stat().st_size / 1e3
+    print(f"{args.output}: {len(images)} frames of {source.name}, {kilobytes:.0f} kB")
+
+
+def frame_rate(args: argparse.Namespace, source: FrameSource) -> float:
+    """What was asked for, or that of the clip that was made, or of the video."""
+    if args.frame_rate is not None:
+        return args.frame_rate
+    return float(SAMPLE_FRAME_RATE if args.is_sample else source.frame_rate)
+
+
 def open_input(args: argparse.Namespace) -> tuple[FrameSource, int]:
     """The frames to show and their number, after a look at where the picture goes."""
     if args.output is None:
         args.output = OUTPUT / f"{args.command}{args.suffix}"
         args.output.parent.mkdir(parents=True, exist_ok=True)
     ensure_new(args.output, args.suffix, args.overwrite)
-    if args.input is None:
+    args.is_sample = args.input is None
+    if args.is_sample:
         args.input = write_sample_clip(OUTPUT / "tiny_vid")
         print(f"--input: none given, {args.input} was made")
     source = open_frames(args.input)
@@ -200,6 +275,21 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add_threshold(command)
     add_width(command)
 
+    command = commands.add_parser("page", text=PAGE, help="a page to look at in a browser")
+    command.add_argument(
+        "--stride", type=positive_int, default=1, metavar="N", help="keep every N-th frame only"
+    )
+    add_threshold(command)
+    add_width(command)
+    add_frame_rate(command)
+    command.set_defaults(run=page, suffix=".html", threshold=0.3, width=640)
+
+    command = commands.add_parser("animation", text=ANIMATION, help="before and after, moving")
+    add_threshold(command)
+    add_width(command)
+    add_frame_rate(command)
+    command.set_defaults(run=animation, suffix=".webp", threshold=0.3, width=848)
+
     for command in commands.choices.values():
         add_shared(command)
     return parser.parse_args(argv)
@@ -224,6 +314,16 @@ def add_width(command: CommandParser) -> None:
         default=480,
         metavar="PIXELS",
         help="of a frame in the picture (default: %(default)s)",
+    )
+
+
+def add_frame_rate(command: CommandParser) -> None:
+    """``--frame-rate``."""
+    command.add_argument(
+        "--frame-rate",
+        type=positive_number,
+        metavar="FPS",
+        help="default: the video's own, 25 of images",
     )
 
 
