@@ -48,8 +48,10 @@ def check_device(name: str) -> None:
     Raises:
         UserError: as said.
     """
-    with _mistakes_in(name):
+    try:
         device = torch.device(name)
+    except RuntimeError as error:  # which lists every device that torch has heard of
+        raise UserError(f"{name}: expected a device such as cpu, cuda or cuda:0") from error
     if device.type == "cuda":  # asked for without starting CUDA in this process
         if not torch.cuda.is_available():
             raise UserError(f"{name}: there is no CUDA here; cpu would do")
@@ -62,7 +64,10 @@ def check_device(name: str) -> None:
 
 
 def merge_opts(cfg: "CfgNode", opts: Sequence[str]) -> None:
-    """Merge ``KEY VALUE`` pairs into ``cfg``, and nothing else; an error names its pair."""
+    """Merge ``KEY VALUE`` pairs into ``cfg``, and nothing else; an error names its pair.
+
+    A whole number will do where the key has one with a fraction, which yacs refuses.
+    """
     for word in opts[::2]:
         key, is_joined, value = word.partition("=")
         if is_joined:
@@ -71,7 +76,16 @@ def merge_opts(cfg: "CfgNode", opts: Sequence[str]) -> None:
         raise UserError(f"{opts[-1]}: expected KEY VALUE pairs, found {len(opts)} words")
     for key, value in zip(opts[::2], opts[1::2], strict=True):
         with _mistakes_in(f"{key} {value}", cfg):
-            cfg.merge_from_list([key, value])
+            cfg.merge_from_list([key, _as_float(cfg, key, value)])
+
+
+def _as_float(cfg: "CfgNode", key: str, value: str) -> str:
+    is_whole = re.fullmatch(r"[+-]?\d+", value)
+    try:
+        present = reduce(getitem, key.split("."), cfg)
+    except (KeyError, TypeError):  # merging says so
+        return value
+    return f"{value}.0" if is_whole and isinstance(present, float) else value
 
 
 def merge_text(cfg: "CfgNode", text: str, source: str, keys: Sequence[str]) -> None:
@@ -126,8 +140,18 @@ def _mistakes_in(source: str, cfg: "CfgNode | None" = None) -> Iterator[None]:
         raise UserError(f"{source}: expected a YAML file, found no text: {error.reason}") from error
     except (yaml.YAMLError, LookupError, ValueError, AssertionError, RuntimeError) as error:
         reason = error.args[0] if isinstance(error, KeyError) else error
-        message = f"{source}: {' '.join(str(reason).split())[:400]}"
-        raise UserError(message + _like_it(message, cfg or {})) from error
+        message = _plainly(" ".join(str(reason).split())[:400])
+        raise UserError(f"{source}: {message}{_like_it(message, cfg or {})}") from error
+
+
+def _plainly(message: str) -> str:
+    """yacs's words about a value of another type in ours, any other message as it is."""
+    return re.sub(
+        r"Type mismatch \(<class '(\w+)'> vs. <class '(\w+)'>\) with values \((.*) vs. (.*)\) "
+        r"for config key: (\S+)",
+        r"\5: expected a value of type \1, such as \3, found \4 (\2)",
+        message,
+    )
 
 
 def _like_it(message: str, cfg: Mapping) -> str:

@@ -6,6 +6,7 @@ it then reads the command that installs it, and who has it no warning of torch's
 module itself imports neither.
 """
 
+import logging
 import warnings
 from importlib.util import find_spec
 
@@ -32,5 +33,15 @@ def require_detectron2() -> None:
             f"detectron2 is not installed; get it, after torch, with: {DETECTRON2_INSTALL}",
             name="detectron2",
         )
-    # detectron2 calls it where it is imported; nobody who reads that can do anything about it.
+    _quiet_torch()
+
+
+def _quiet_torch() -> None:
+    """Leave out what torch says of detectron2's own calls: who reads it can do nothing about it."""
     warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+    warnings.filterwarnings("ignore", "torch.meshgrid: in an upcoming release", UserWarning)
+    logging.getLogger("torch.fx._symbolic_trace").addFilter(_is_for_users)
+
+
+def _is_for_users(record: logging.LogRecord) -> bool:
+    return "is_fx_tracing will return true" not in str(record.msg)

@@ -43,10 +43,27 @@ def test_pairs_are_merged_in_order(cfg):
             "MODEL.WEIGHT w: Non-existent key: MODEL.WEIGHT; there is MODEL.WEIGHTS",
         ),
         (["NO.SUCH.THING", "1"], "NO.SUCH.THING 1: Non-existent key: NO.SUCH.THING"),
+        (
+            ["TEST.TFD.TRACK", "no"],
+            "TEST.TFD.TRACK no: TEST.TFD.TRACK: expected a value of type bool, such as True, "
+            "found no (str)",
+        ),
+        (
+            ["SEED", "0.5"],
+            "SEED 0.5: SEED: expected a value of type int, such as 0, found 0.5 (float)",
+        ),
     ],
 )
 def test_the_pair_that_is_wrong_is_named_alone(cfg, opts, message):
     assert refusal(merge_opts, cfg, opts) == message
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1", 1.0), ("-2", -2.0), ("0.25", 0.25)])
+def test_a_whole_number_will_do_for_one_with_a_fraction(cfg, value, expected):
+    merge_opts(cfg, ["TEST.SEQ_NMS.LINK_IOU", value, "SEED", "3"])
+    found = cfg.TEST.SEQ_NMS.LINK_IOU
+    assert found == expected and isinstance(found, float)
+    assert isinstance(cfg.SEED, int)
 
 
 def test_a_value_may_hold_an_equals_sign(cfg):
@@ -77,11 +94,17 @@ def test_a_file_of_weights_is_no_config(cfg, tmp_path):
     assert "a.pth: expected a YAML file, found no text" in message
 
 
-@pytest.mark.parametrize("name", ["meta", "mps", "xpu", "quantum", "cuda:999"])
+@pytest.mark.parametrize("name", ["meta", "mps", "xpu", "quantum", "0", "cuda:999"])
 def test_a_device_that_cannot_be_used_is_refused(name):
     if name in ("mps", "xpu") and getattr(torch, name).is_available():
         pytest.skip(f"{name} is there")
     assert refusal(check_device, name).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("name", ["gpu", "0"])
+def test_a_name_of_no_device_is_answered_with_names_of_devices(name):
+    message = refusal(check_device, name)
+    assert message == f"{name}: expected a device such as cpu, cuda or cuda:0"
 
 
 def test_the_cpu_is_a_device():
