@@ -61,8 +61,9 @@ demo: environment detectron2  ## annotate a clip and print the ablation, on ever
 show:
 	@mkdir -p $(DEMO)/$(FRAMEWORK)
 	$(RUN) demo/video_demo.py --config-file $(TINY)/$(CONFIG).yaml \
-		--input $(DEMO)/tiny_vid/Data/VID/test/tiny_test_00000 --frame-rate 10 --zoom 4 \
-		--output $(DEMO)/$(FRAMEWORK)/clip.mp4 MODEL.WEIGHTS demo/$(CONFIG).pth
+		--input $(DEMO)/tiny_vid/Data/VID/test/tiny_test_00000 --frame-rate 10 \
+		--output $(DEMO)/$(FRAMEWORK)/clip.mp4 --save-json --overwrite \
+		--opts MODEL.WEIGHTS demo/$(CONFIG).pth
 	DETECTRON2_DATASETS=$(DEMO) $(RUN) tools/ablation.py \
 		--config-file $(TINY)/$(CONFIG).yaml --dataset tiny_vid_test \
 		--json $(DEMO)/$(FRAMEWORK)/ablation.json MODEL.WEIGHTS demo/$(CONFIG).pth

@@ -11,10 +11,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import supervision as sv
 from tqdm import tqdm
 
 from .core.rescoring import TrackedObjects
@@ -25,6 +24,9 @@ from .predictor import VideoPredictor
 from .prefetch import prefetch
 from .video_io import FrameSource, Losses, TimedFrame
 from .video_outputs import FoundFrame, VideoOutputs
+
+if TYPE_CHECKING:
+    from supervision import FPSMonitor
 
 READ_AHEAD = 4  # frames, while others are drawn and encoded
 
@@ -85,7 +87,7 @@ def run_video(
         found = _found_online(predictor, source, 1 if source.is_live else batch_size)
     else:
         found = _found_offline(predictor, source, batch_size, outputs.draws, interrupts)
-    rate = sv.FPSMonitor() if show_fps and is_online else None
+    rate = _new_monitor() if show_fps and is_online else None
     with interrupts.held(), closing(found), outputs:
         is_complete, error = _write_all(found, outputs, rate, interrupts, keep_on_error=is_online)
         if is_complete:
@@ -99,7 +101,7 @@ def run_video(
 def _write_all(
     found: Iterator[FoundFrame],
     outputs: VideoOutputs,
-    rate: sv.FPSMonitor | None,
+    rate: "FPSMonitor | None",
     interrupts: Interrupts,
     keep_on_error: bool,
 ) -> tuple[bool, UserError | FloatingPointError | None]:
@@ -122,7 +124,13 @@ def _write_all(
             return False, None
 
 
-def _note(rate: sv.FPSMonitor | None) -> str:
+def _new_monitor() -> "FPSMonitor":
+    from supervision import FPSMonitor
+
+    return FPSMonitor()
+
+
+def _note(rate: "FPSMonitor | None") -> str:
     if rate is None:
         return ""
     rate.tick()

@@ -15,7 +15,7 @@ Examples:
     python demo/video_demo.py
     python demo/video_demo.py --output annotated --save-json --overwrite
     python demo/video_demo.py --input output/video_demo/tiny_test_00000.mp4 --save-csv objects.csv
-    python demo/video_demo.py --mode online --show-fps --zoom 6 --classes circle_plain ring_dotted
+    python demo/video_demo.py --mode online --show-fps --zoom 6 --classes dotted_disk striped_disk
     python demo/video_demo.py --config-file configs/TinyVID/torchvision_tiny.yaml --device cpu \\
         --opts MODEL.WEIGHTS demo/torchvision_tiny.pth TEST.SEQ_NMS.MIN_SCORE 0.02
 """
@@ -26,8 +26,10 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the imports take seconds: no traceback of them
 
 import argparse
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cache, partial
@@ -40,10 +42,12 @@ from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.host import Host, open_host
 from d2_plugtrack.interrupts import Interrupted, Interrupts
 from d2_plugtrack.output_paths import OutputPaths, check_outputs, is_video_name, refuse_shared
+from d2_plugtrack.outputs import ensure_writable
 from d2_plugtrack.predictor import VideoPredictor
 from d2_plugtrack.prerequisites import require_detectron2
 from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.video_io import FrameSource, open_frames
+from d2_plugtrack.video_io.excerpts import checked_rate
 from d2_plugtrack.video_job import VideoReport, run_video
 from d2_plugtrack.window import NoScreen, Window
 
@@ -60,8 +64,16 @@ class Job(NamedTuple):
     paths: OutputPaths
 
 
+def quiet_libraries() -> None:
+    """Leave out what torch says to detectron2, and to torchvision, about functions of its own."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
+    warnings.filterwarnings("ignore", category=UserWarning, module="torch.functional")
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+
+
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
+    quiet_libraries()
     args = parse_args(argv)
     with Interrupts("interrupted: ending in good order; once more ends it at once") as interrupts:
         try:
@@ -88,7 +100,8 @@ def run(args: argparse.Namespace, interrupts: Interrupts) -> int:
         show = open_window(stack) if args.show else None
         host = open_detector(args)
         predictor = cache(partial(predictor_of, host, args))
-        print(f"{args.config_file}, {host.cfg.MODEL.WEIGHTS} on {predictor(None).device}")
+        weights = host.cfg.MODEL.WEIGHTS
+        print(f"{shown(args.config_file)}, {shown(weights)}, on {predictor(None).device}")
         with interrupts.held():
             for number, job in enumerate(jobs):
                 mode = args.mode or ("online" if job.source.is_live else None)
@@ -109,7 +122,7 @@ def run_job(
     show,
     interrupts: Interrupts,
 ) -> list[str]:
-    """One input, and what is said of it; its name where something was lost."""
+    """One input, and what is said of it; what was lost of it."""
     how = {"batch_size": args.batch_size, "zoom": args.zoom, "show_fps": args.show_fps}
     try:
         report = run_video(
@@ -126,9 +139,8 @@ def run_job(
     print(describe(job, report, args.show_fps))
     if report.error is not None:
         say(f"error: {job.name} ended after {report.frames} frames: {report.error}")
-    elif report.losses:
-        say(f"warning: {job.name}: {report.losses}")
-    return [job.name] if report.error is not None or report.losses else []
+        return [job.name]
+    return [f"{job.name} ({report.losses})"] if report.losses else []
 
 
 def describe(job: Job, report: VideoReport, with_rate: bool) -> str:
@@ -141,6 +153,11 @@ def describe(job: Job, report: VideoReport, with_rate: bool) -> str:
 def say(line: str) -> None:
     if line:
         print(line, file=sys.stderr)
+
+
+def shown(path: str) -> str:
+    """A path as short as it can be said from here."""
+    return min(path, os.path.relpath(path), key=len)
 
 
 # ---- inputs and outputs --------------------------------------------------------------------------
@@ -254,7 +271,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add_outputs(parser)
     group = parser.add_argument_group("detector")
     group.add_argument(
-        "--config-file", type=arguments.existing_file, metavar="FILE", help="YAML; see configs/"
+        "--config-file",
+        type=lambda text: str(arguments.existing_file(text)),
+        metavar="FILE",
+        help="YAML, such as those below configs/",
     )
     group.add_argument("--mode", choices=("offline", "online"), help="offline for files")
     group.add_argument("--classes", nargs="+", metavar="NAME", help="objects of these only")
@@ -307,9 +327,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="every N-th frame only (default: %(default)s)",
     )
-    group.add_argument(
-        "--frame-rate", type=arguments.positive_number, metavar="FPS", help="of images (25)"
-    )
+    group.add_argument("--frame-rate", type=frame_rate, metavar="FPS", help="of images (25)")
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -346,6 +364,14 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--show-fps", action="store_true", help="say how many frames per second")
 
 
+def frame_rate(text: str) -> float:
+    """Frames a second that a video can have."""
+    try:
+        return float(checked_rate(arguments.positive_number(text)))
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Refuse what does not go together."""
     if args.end is not None and args.end <= args.start:
@@ -353,6 +379,8 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     named = args.output is not None and is_video_name(args.output)
     if named and args.output_format == "images":
         parser.error(f"argument --output: expected a folder for images, found {args.output}")
+    if named:
+        ensure_writable(args.output)
     if len(args.input or [0]) == 1:
         return
     if named:

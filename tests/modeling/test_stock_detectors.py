@@ -297,17 +297,17 @@ def test_masks_reach_the_demos_files(masked, tmp_path):
     results = list(predictor.results(open_frames(clip, 25), 1))
     objects = predictor.finish()
     threshold = torch.cat([o.scores for o in objects]).median().item()
-    report = run_demo(masked, clip, tmp_path / "out.mp4", threshold, opts)
+    found = run_demo(masked, clip, tmp_path / "out.mp4", threshold, opts)
     num_tracked, num_objects = 0, 0
-    for entry, result, all_objects in zip(report["frames"], results, objects, strict=True):
+    for annotations, result, all_objects in zip(found, results, objects, strict=True):
         keep = all_objects.scores >= threshold
         sure = TrackedObjects(*(field[keep] for field in all_objects))
         pasted = paste_masks(sure.masks, sure.boxes, (64, 96))
-        assert len(entry["objects"]) == len(sure.boxes)
-        for i, (found, box) in enumerate(zip(entry["objects"], sure.boxes, strict=True)):
+        assert len(annotations) == len(sure.boxes)
+        for i, (annotation, box) in enumerate(zip(annotations, sure.boxes, strict=True)):
             (row,) = (result.boxes == box).all(dim=1).nonzero().flatten().tolist()
             assert torch.equal(sure.masks[i], result.masks[row])
-            mask = coco.decode(found["segmentation"])
+            mask = coco.decode(annotation["segmentation"])
             np.testing.assert_array_equal(mask, pasted[i])
             num_tracked += int(result.source[row] >= 0 and mask.any())
         num_objects += len(sure.boxes)
@@ -322,12 +322,16 @@ def write_clip(folder: Path) -> None:
         cv2.imwrite(str(folder / f"{t}.png"), np.roll(image, 4 * t, axis=1))
 
 
-def run_demo(detector: Detector, clip: Path, output: Path, threshold: float, opts: list) -> dict:
+def run_demo(detector: Detector, clip: Path, output: Path, threshold: float, opts: list) -> list:
+    """The annotations of every frame."""
     command = ["--config-file", KINDS[detector.kind], "--input", str(clip), "--output", str(output)]
+    command += ["--confidence-threshold", str(threshold), "--save-json"]
     # one by one: batches are not equal to the bit
-    command += ["--confidence-threshold", str(threshold), "--batch-size", "1", *opts]
+    command += ["--batch-size", "1", "--opts", *opts]
     runpy.run_path(str(ROOT / "demo/video_demo.py"))["main"](command)
-    return json.loads(output.with_suffix(".json").read_text())
+    report = json.loads(output.with_suffix(".json").read_text())
+    images = [image["id"] for image in report["images"]]
+    return [[a for a in report["annotations"] if a["image_id"] == image] for image in images]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
