@@ -14,6 +14,7 @@ import argparse
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from d2_plugtrack.arguments import (
@@ -21,6 +22,7 @@ from d2_plugtrack.arguments import (
     add_opts,
     existing_file,
     fraction,
+    non_negative_number,
     positive_int,
     positive_number,
 )
@@ -35,11 +37,12 @@ from d2_plugtrack.sample import SAMPLE_FRAME_RATE, sample_detector, write_sample
 from d2_plugtrack.stages import record_stages
 from d2_plugtrack.video_io import FrameSource, open_frames
 from d2_plugtrack.video_page import check_page_size, page_frames, write_page
-from d2_plugtrack.visualization import draw_followed, draw_matches, draw_strips
+from d2_plugtrack.visualization import ROW_TITLES, draw_followed, draw_matches, draw_strips
 from d2_plugtrack.visualization.animation import draw_beside
 
 OUTPUT = Path("output/visualize")  # what nobody asked to be elsewhere
 NUM_CHANNELS = 8  # of `correlation` where none are named
+MOST_PIXELS = 100e6  # of a picture
 NUM_STEPS = 8  # frames of `boxes` where none are named
 
 STRIPS = """The stages over some frames, a row each (Figs. 8 and 11 to 13).
@@ -113,6 +116,7 @@ def strips(args: argparse.Namespace) -> None:
     source, num_frames = open_input(args)
     chosen = args.frames or spread_frames(num_frames, args.columns)
     check_frames(chosen, num_frames, source.name)
+    check_sheet(source, args.width, len(ROW_TITLES) * len(chosen))
     host = open_detector(args)
     frames = tqdm(source, "detecting", num_frames, unit="frame", disable=None)
     stages = record_stages(host, frames, chosen)
@@ -125,6 +129,7 @@ def boxes(args: argparse.Namespace) -> None:
     source, num_frames = open_input(args)
     chosen = args.frames or middle_frames(num_frames, NUM_STEPS)
     check_frames(chosen, num_frames, source.name)
+    check_sheet(source, args.width, len(chosen))
     host = open_detector(args)
     frames = tqdm(islice(source, chosen[-1] + 1), "detecting", chosen[-1] + 1, disable=None)
     needed = {frame for index in chosen for frame in (index - 1, index)}
@@ -214,8 +219,21 @@ def open_input(args: argparse.Namespace) -> tuple[FrameSource, int]:
         args.input = write_sample_clip(OUTPUT / "tiny_vid")
         print(f"--input: none given, {args.input} was made")
     source = open_frames(args.input)
+    if source.is_live:
+        raise UserError(f"--input {args.input}: expected a video or images, which have an end")
     # what a video's header says of its length is an estimate
     return source, sum(1 for _ in tqdm(source, "counting", unit="frame", disable=None))
+
+
+def check_sheet(source: FrameSource, width: int, num_pictures: int) -> None:
+    """Refuse a sheet that no viewer opens, if all its pictures were as high as the first."""
+    height = width * np.divide(*next(iter(source)).shape[:2])
+    if num_pictures * width * height > MOST_PIXELS:
+        raise UserError(
+            f"--width {width}: expected a sheet of at most {MOST_PIXELS / 1e6:.0f} million pixels, "
+            f"{num_pictures} pictures have {num_pictures * width * height / 1e6:.0f}; take a "
+            "smaller width or fewer frames"
+        )
 
 
 def open_detector(args: argparse.Namespace) -> Host:
@@ -239,7 +257,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     command.set_defaults(run=correlation, suffix=".png")
     command.add_argument(
         "--at",
-        type=float,
+        type=non_negative_number,
         nargs=2,
         metavar=("X", "Y"),
         help="follow the box around this point of the frame; where not given, the likeliest box",
@@ -329,7 +347,7 @@ def add_frame_rate(command: CommandParser) -> None:
 
 def add_shared(command: CommandParser) -> None:
     """What every subcommand takes."""
-    command.add_argument("--input", type=Path, help="a video or a folder of images")
+    command.add_argument("--input", help="a video or a folder of images")
     command.add_argument("--output", type=Path, metavar="FILE", help=f"(default: in {OUTPUT})")
     command.add_argument(
         "--frames",

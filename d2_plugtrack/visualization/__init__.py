@@ -4,9 +4,10 @@ from .correlation import Match, draw_matches
 from .drawing import draw_boxes, draw_tracks
 from .followed import draw_followed
 from .sheets import captioned, contact_sheet, fit_width, titled_sheet
-from .strips import draw_stages, draw_strips
+from .strips import ROW_TITLES, draw_stages, draw_strips
 
 __all__ = [
+    "ROW_TITLES",
     "Match",
     "captioned",
     "contact_sheet",

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FOUND_COLOR, WINDOW_COLOR = "#00C853", "#FFD600"
-PATCH_SIDE = 320  # pixels of the longer side of a patch of an image
-CELL = 1.15  # inches of a map's side, about
-DOTS_PER_INCH = 140
+PATCH_SIDE = 320  # pixels of the longer side of a patch of an image, shown at about half of it
+LINE = 4  # pixels of a line on it
+CELL = 1.15  # inches of a map's side, with the gap beside it
+LEFT, ABOVE = 0.55, 0.8  # inches, for titles
+DOTS_PER_INCH = 160
 
 
 class Match(NamedTuple):
@@ -65,13 +67,17 @@ def draw_matches(
 def _draw_match(match: Match, channels: Sequence[int]) -> np.ndarray:
     from matplotlib.figure import Figure
 
-    size = ((len(channels) + 2) * CELL, 3.5 * CELL)
-    figure = Figure(size, dpi=DOTS_PER_INCH, layout="constrained")
-    figure.suptitle(
-        f"frame {match.index}: {match.label}   found in frame {match.index + 1}, "
-        f"predicted IoU {match.iou:.2f}"
+    width, height = (len(channels) + 1.4) * CELL + LEFT, 3 * CELL + ABOVE
+    figure = Figure((width, height), dpi=DOTS_PER_INCH)
+    title = (
+        f"frame {match.index}: {match.label}\n"
+        f"frame {match.index + 1}: predicted IoU {match.iou:.2f}"
     )
-    cells = figure.subplots(3, len(channels) + 1, width_ratios=[1.4] + [1] * len(channels))
+    figure.text(LEFT / width, 1 - 0.1 / height, title, verticalalignment="top")
+    place = {"left": LEFT / width, "right": 0.995, "bottom": 0.01, "top": 1 - ABOVE / height}
+    ratios = [1.4] + [1] * len(channels)
+    grid = {"width_ratios": ratios, **place, "wspace": 0.07, "hspace": 0.07}
+    cells = figure.subplots(3, len(channels) + 1, gridspec_kw=grid)
     _draw_patches(match, cells[:, 0])
     rows = ((match.template, "viridis"), (match.search, "viridis"), (match.response, "magma"))
     for row, (maps, colors) in zip(cells[:, 1:], rows, strict=True):
@@ -88,11 +94,12 @@ def _draw_patches(match: Match, cells: Sequence["Axes"]) -> None:
     _show(cells[0], patch, f"template\nframe {match.index}")
     patch, zoom = cut_out(match.curr_image, match.window)
     found = (match.found - np.tile(match.window[:2], 2)) * zoom
-    patch = draw_boxes(patch, found, [""], [FOUND_COLOR])
+    patch = draw_boxes(patch, found, [""], [FOUND_COLOR], thickness=LINE)
     _show(cells[1], patch, f"search window\nframe {match.index + 1}")
     frame, zoom = fit_width(match.curr_image, PATCH_SIDE)
     boxes = np.stack([match.window, match.found]) * zoom
-    _show(cells[2], draw_boxes(frame, boxes, ["", ""], [WINDOW_COLOR, FOUND_COLOR]), "correlation")
+    colors = [WINDOW_COLOR, FOUND_COLOR]
+    _show(cells[2], draw_boxes(frame, boxes, ["", ""], colors, thickness=LINE), "correlation")
 
 
 def cut_out(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, float]:
@@ -122,7 +129,14 @@ def _show(cell: "Axes", image: np.ndarray, title: str) -> None:
     cell.imshow(image[:, :, ::-1])
     cell.set(xticks=[], yticks=[])
     cell.spines[:].set_visible(False)
-    cell.set_ylabel(title, fontsize="small")
+    slot = cell.get_subplotspec().get_position(cell.figure)  # not where the image leaves it
+    middle = (slot.y0 + slot.y1) / 2
+    around = {
+        "rotation": "vertical",
+        "horizontalalignment": "center",
+        "verticalalignment": "center",
+    }
+    cell.figure.text(slot.x0 / 2, middle, title, fontsize="small", **around)
 
 
 def _pixels(figure: "Figure") -> np.ndarray:

@@ -59,6 +59,7 @@ def draw_boxes(
     masks: np.ndarray | None = None,
     *,
     only_corners: bool = False,
+    thickness: int | None = None,
 ) -> np.ndarray:
     """Draw each box with its label on a copy of ``frame``, each in its colour.
 
@@ -67,6 +68,7 @@ def draw_boxes(
         colors: hexadecimal, such as ``"#9E9E9E"``.
         masks: as of :func:`draw_tracks`.
         only_corners: of the boxes are drawn.
+        thickness: pixels of a line; None: what suits the size of the frame.
 
     Raises:
         ValueError: masks of another number or size.
@@ -83,7 +85,7 @@ def draw_boxes(
     inside = boxes[drawable].clip(0, [width - 1, height - 1] * 2).astype(np.float32)
     palette = sorted(set(colors))
     indices = np.array([palette.index(color) for color in colors], int)[drawable]
-    draw = _annotators(width, height, tuple(palette))
+    draw = _annotators(width, height, tuple(palette), thickness)
     image = np.ascontiguousarray(frame).copy()
     if not len(drawable):
         return image
@@ -107,13 +109,16 @@ class _Annotators(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _annotators(width: int, height: int, colors: tuple[str, ...]) -> _Annotators:
+def _annotators(
+    width: int, height: int, colors: tuple[str, ...], thickness: int | None
+) -> _Annotators:
     """What draws in these colours, by their place, at this size."""
     import supervision as sv
 
     palette = sv.ColorPalette.from_hex(list(colors or (NO_TRACK_COLOR,)))
     small = min(width, height) < SMALL_SIDE
-    thickness = 1 if small else sv.calculate_optimal_line_thickness((width, height))
+    if thickness is None:
+        thickness = 1 if small else sv.calculate_optimal_line_thickness((width, height))
     # supervision's own 0.001 a pixel is unreadable at 128 pixels and covers the street at 1080.
     scale = 0.25 + sv.calculate_optimal_text_scale((width, height)) / 2
     labels = sv.LabelAnnotator(

@@ -67,7 +67,7 @@ def find_let_go(curr: FrameResult, sources: np.ndarray, let_go_iou: float) -> np
     One that was suppressed by another tracked box, with which its IoU is above ``let_go_iou`` (the
     threshold of that suppression), was not let go: its object is followed still.
     """
-    gone = sources[~np.isin(sources, curr.source.numpy())]
+    gone = np.sort(sources[~np.isin(sources, curr.source.numpy())])
     ious = box_iou(curr.mapped_boxes[gone], curr.boxes[curr.source >= 0])
     return gone[~(ious > let_go_iou).any(dim=1).numpy()]
 

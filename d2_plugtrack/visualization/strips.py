@@ -82,8 +82,13 @@ def box_tracks(rescored: RescoredFrame, objects: TrackedObjects) -> np.ndarray:
 
 
 def likely(scores: Tensor, threshold: float) -> np.ndarray:
-    """Indices of the boxes of which a class scores at least ``threshold``, of (B, K) scores."""
-    return np.flatnonzero((scores >= threshold).any(dim=1).cpu().numpy())
+    """Indices of the boxes of which a class of (B, K) scores is at least ``threshold``.
+
+    The likeliest comes last, so that it is drawn above the others.
+    """
+    best = scores.cpu().numpy().max(axis=1, initial=-np.inf)
+    order = np.argsort(best, kind="stable")
+    return order[best[order] >= threshold]
 
 
 def best_labels(scores: Tensor, class_names: Sequence[str]) -> list[str]:
