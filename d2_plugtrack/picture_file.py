@@ -39,7 +39,7 @@ def write_animation(path: Path, images: Sequence[np.ndarray], frame_rate: float)
     from PIL import Image
 
     first, *others = [Image.fromarray(np.ascontiguousarray(i[:, :, ::-1])) for i in images]
-    timing = {"duration": round(1000 / frame_rate), "loop": 0}
+    timing = {"duration": max(1, round(1000 / frame_rate)), "loop": 0}
     with os_errors_name(path), atomic_output(path) as temporary:
         first.save(
             *(temporary, "WebP"),

@@ -44,6 +44,7 @@ OUTPUT = Path("output/visualize")  # what nobody asked to be elsewhere
 NUM_CHANNELS = 8  # of `correlation` where none are named
 MOST_PIXELS = 100e6  # of a picture
 NUM_STEPS = 8  # frames of `boxes` where none are named
+NARROWEST, LONGEST = 100, 600  # pixels and frames of `animation`
 
 STRIPS = """The stages over some frames, a row each (Figs. 8 and 11 to 13).
 
@@ -182,9 +183,13 @@ def page(args: argparse.Namespace) -> None:
 
 def animation(args: argparse.Namespace) -> None:
     """See ``d2_plugtrack.visualization.animation``."""
+    if args.width < NARROWEST:
+        raise UserError(f"--width {args.width}: expected at least {NARROWEST}, for two frames")
     source, num_frames = open_input(args)
     chosen = args.frames or range(num_frames)
     check_frames(chosen, num_frames, source.name)
+    if len(chosen) > LONGEST:
+        raise UserError(f"--frames: expected at most {LONGEST} frames, found {len(chosen)}")
     host = open_detector(args)
     frames = tqdm(source, "detecting", num_frames, unit="frame", disable=None)
     stages = record_stages(host, frames, chosen)
