@@ -2,9 +2,12 @@
 
 detectron2 is not on PyPI, and nobody owns its name there, so that setup.py must not list it. A
 module that needs it calls :func:`require_detectron2` above its imports from detectron2: who lacks
-it then reads the command that installs it. This module itself imports neither.
+it then reads the command that installs it, and who has it no warning of torch's about it. This
+module itself imports neither.
 """
 
+import logging
+import warnings
 from importlib.util import find_spec
 
 # The Makefile's DETECTRON2 is the same address; a test compares them.
@@ -30,3 +33,15 @@ def require_detectron2() -> None:
             f"detectron2 is not installed; get it, after torch, with: {DETECTRON2_INSTALL}",
             name="detectron2",
         )
+    _quiet_torch()
+
+
+def _quiet_torch() -> None:
+    """Leave out what torch says of detectron2's own calls: who reads it can do nothing about it."""
+    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+    warnings.filterwarnings("ignore", "torch.meshgrid: in an upcoming release", UserWarning)
+    logging.getLogger("torch.fx._symbolic_trace").addFilter(_is_for_users)
+
+
+def _is_for_users(record: logging.LogRecord) -> bool:
+    return "is_fx_tracing will return true" not in str(record.msg)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 
 from d2_plugtrack.errors import UserError
 from d2_plugtrack.weights import (
@@ -172,7 +173,27 @@ def test_a_detector_alone_loads_where_the_tracker_may_be_missing(detector, track
 def test_a_detector_alone_is_refused_where_the_tracker_is_required(detector, tracker, state, path):
     write_weights(path, without_tracker(state))
     message = refusal(path, detector, tracker)
-    assert "7 keys missing, the first is tracker.0.weight" in message
+    assert "7 keys missing, the first is tracker.0.weight. A tracker is trained" in message
+
+
+def test_the_advice_on_trackers_is_for_detectors_without_one_only(detector, tracker, state, path):
+    write_weights(path, {**without_tracker(state), "x": torch.zeros(1)})
+    assert "A tracker is trained" not in refusal(path, detector, tracker)
+    write_weights(path, {key: value for key, value in state.items() if key != "0.bias"})
+    assert "A tracker is trained" not in refusal(path, detector, tracker)
+
+
+def test_weights_of_frozen_batch_norms_fit_ordinary_ones(detector, tracker, state, path):
+    """torchvision's frozen one (all pre-trained detectors) has every tensor but the count."""
+    frozen = FrozenBatchNorm2d(detector[1].num_features)
+    assert {f"1.{name}" for name in frozen.state_dict()} == {
+        key for key in state if key.startswith("1.") and not key.endswith("num_batches_tracked")
+    }
+    write_weights(path, {k: v for k, v in state.items() if k != "1.num_batches_tracked"})
+    load_joined(path, detector, tracker, tracker_required=True)
+    assert torch.equal(detector.state_dict()["1.running_mean"], state["1.running_mean"])
+    write_weights(path, {k: v for k, v in state.items() if k != "tracker.1.num_batches_tracked"})
+    assert "1 keys missing, the first is tracker.1.num" in refusal(path, detector, tracker)
 
 
 @pytest.mark.parametrize("tracker_required", [True, False])
@@ -209,7 +230,8 @@ def test_everything_that_is_wrong_is_said_at_once(detector, tracker, state, path
     write_weights(path, {**state, "x": torch.zeros(1), "1.bias": torch.zeros(5)})
     assert refusal(path, detector, tracker).endswith(
         "not weights of this architecture: 1 keys missing, the first is 0.weight; "
-        "1 keys too many, the first is x; 1 keys of another shape, the first is 1.bias"
+        "1 keys too many, the first is x; "
+        f"1 keys of another shape, the first is 1.bias (5,) for {tuple(state['1.bias'].shape)}"
     )
 
 
@@ -305,9 +327,16 @@ def test_content_that_is_not_tensors_by_name_is_refused(detector, tracker, path,
     assert "not a checkpoint that can be loaded" in refusal(path, detector, tracker)
 
 
-def test_bare_tensors_by_name_are_refused(detector, tracker, state, path):
+def test_a_plain_state_dict_is_read(state, path):
     torch.save(state, path)  # without {"model": ...}
-    assert "not a checkpoint that can be loaded" in refusal(path, detector, tracker)
+    assert same(read_weights(path), state)
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {"a": 1}}, {"epoch": 3, "net": torch.zeros(1)}])
+def test_keys_that_hold_no_tensors_are_named(path, content):
+    torch.save(content, path)
+    with pytest.raises(UserError, match=f"plain or under 'model', found '{next(iter(content))}'"):
+        read_weights(path)
 
 
 def test_nothing_is_loaded_when_the_last_key_is_wrong(detector, tracker, state, path):
