@@ -134,15 +134,14 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 def _replace_folder(temporary: Path, target: Path) -> None:
     older = temporary.with_name(f"{temporary.name}.old")
-    if target.exists():
-        target.rename(older)
     try:
+        if target.exists():
+            target.rename(older)
         temporary.rename(target)
-    except BaseException:
-        if older.exists():
+    finally:
+        if older.exists() and not target.exists():
             older.rename(target)
-        raise
-    shutil.rmtree(older, ignore_errors=True)
+        shutil.rmtree(older, ignore_errors=True)
 
 
 def clear_leftovers(folder: str | Path, stems: str) -> list[Path]:

@@ -1,5 +1,7 @@
 """Frames out of containers, through PyAV: opened, decoded, counted, timed, converted."""
 
+import math
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +46,7 @@ def open_container(address: str, name: str, **options) -> Iterator[tuple]:
     Args:
         address: for FFmpeg.
         name: for messages.
-        options: of ``av.open``.
+        options: of ``av.open``; ``timeout``: seconds to open, and to wait for more.
 
     Raises:
         UserError: it does not open, or has no such stream.
@@ -52,10 +54,13 @@ def open_container(address: str, name: str, **options) -> Iterator[tuple]:
     import av
     from av.stream import Disposition
 
+    began, patience = time.monotonic(), options.get("timeout", (math.inf,))[0]
     try:
         container = av.open(address, metadata_errors="ignore", **options)
     except (av.FFmpegError, OSError) as error:
-        reason = reason_of(error)
+        reason = error.strerror or error
+        if time.monotonic() - began >= patience:  # FFmpeg may say something else then
+            reason = f"no answer in {patience:g} s"
         raise UserError(f"{name}: expected a video, found one that fails: {reason}") from error
     with container:
         streams = [
@@ -71,15 +76,6 @@ def open_container(address: str, name: str, **options) -> Iterator[tuple]:
         # frames at a broken end, as many as there are threads. One decodes 200 frames of 720p/s.
         streams[0].codec_context.thread_count = 1
         yield container, streams[0]
-
-
-def reason_of(error: Exception) -> str:
-    """Why FFmpeg failed; its word for an interrupt is that of a timeout here."""
-    import av
-
-    if isinstance(error, av.error.ExitError):
-        return "no answer in time"
-    return getattr(error, "strerror", None) or str(error)
 
 
 def decode(packets: Iterator, stream, tally: Tally, since: int | None = None) -> Iterator:
@@ -166,11 +162,11 @@ class Timeline:
         step = Fraction(0) if self._last is None else self._last + 1 / self.frame_rate
         if pts is not None and self.origin is None:
             self.origin = pts - round(step / self.time_base)
-        time = step if pts is None else (pts - self.origin) * self.time_base
-        if self._last is not None and time <= self._last:
-            time = step
-        self._last = time
-        return time
+        moment = step if pts is None else (pts - self.origin) * self.time_base
+        if self._last is not None and moment <= self._last:
+            moment = step
+        self._last = moment
+        return moment
 
     def end_after(
         self, last: Fraction | None, end: int | None, cut: Fraction | None
@@ -184,8 +180,11 @@ class Timeline:
         """
         if last is None or cut is not None:
             return cut
-        time = last if end is None or self.origin is None else (end - self.origin) * self.time_base
-        return time if time > last else last + 1 / self.frame_rate
+        if end is not None and self.origin is not None:
+            moment = (end - self.origin) * self.time_base
+            if moment > last:
+                return moment
+        return last + 1 / self.frame_rate
 
 
 class Converter:
