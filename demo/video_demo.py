@@ -115,7 +115,7 @@ def run(args: argparse.Namespace, interrupts: Interrupts) -> int:
                 failed += run_job(job, predictor(mode), args, show, interrupts)
                 if interrupts.received:
                     not_begun = len(jobs) - number - 1
-                    say(f"{not_begun} inputs were not begun" if not_begun else "")
+                    say(f"inputs that were not begun: {not_begun}" if not_begun else "")
                     return interrupts.exit_code
     if failed:
         say(f"{len(failed)} of {len(args.input)} inputs failed or lost frames: {', '.join(failed)}")

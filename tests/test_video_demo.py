@@ -407,7 +407,7 @@ def test_ctrl_c_online_keeps_what_was_written(long_clip, tmp_path):
     frames = count(tmp_path / "out/clip.mp4")
     assert f"out/clip.mp4, out/clip.json, out/clip.csv: the first {frames} frames" in said
     assert errors.startswith("interrupted") and "Traceback" not in errors
-    assert "1 inputs were not begun" in errors
+    assert "inputs that were not begun: 1" in errors
     images = json.loads((tmp_path / "out/clip.json").read_text())["images"]
     assert 0 < len(images) == frames < 9000
     assert all(int(row["index"]) < frames for row in rows_of(tmp_path / "out/clip.csv"))
