@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .build import build_spooling, build_video_run
+from .core.rescoring import Mode
 from .core.tracker import TrackerHead
 from .core.video_evaluation import VideoRun
 from .results.report import class_table, figure
@@ -31,8 +32,12 @@ class AblationRow(NamedTuple):
         return self.keys["TEST.TFD.ENABLED"] and self.keys["TEST.TFD.TRACK"]
 
 
-def _rescoring(enabled: bool, track_links: bool = False) -> dict[str, Any]:
-    return {"TEST.SEQ_NMS.ENABLED": enabled, "TEST.SEQ_NMS.TRACK_LINKS": track_links}
+def _rescoring(enabled: bool, track_links: bool = False, mode: Mode = "offline") -> dict[str, Any]:
+    return {
+        "TEST.SEQ_NMS.ENABLED": enabled,
+        "TEST.SEQ_NMS.TRACK_LINKS": track_links,
+        "TEST.VID.MODE": mode,
+    }
 
 
 def _tfd(merge_threshold: float) -> dict[str, Any]:
@@ -55,6 +60,10 @@ ABLATION_ROWS = (
         "tfd0.7-track",
         {**_tfd(0.7), **_rescoring(True, True)},
         paper_heavy=81.1,
+    ),
+    # what can be known of a frame when it comes
+    AblationRow(
+        "TFD(0.7), online", "tfd0.7-online", {**_tfd(0.7), **_rescoring(True, mode="online")}
     ),
     # what more boxes alone give, so that tracking is not credited with it
     AblationRow(

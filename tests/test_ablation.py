@@ -19,6 +19,7 @@ NAMES = [
     "TFD(0.3) + Seq-NMS",
     "TFD(0.7) + Seq-NMS",
     "TFD(0.7) + Seq-Track-NMS",
+    "TFD(0.7), online",
     "control: denser boxes",
     "control: no tracking",
 ]
@@ -49,28 +50,30 @@ def test_figures_of_the_paper():
         "TFD(0.3) + Seq-NMS": (77.8, None),
         "TFD(0.7) + Seq-NMS": (78.6, 80.4),
         "TFD(0.7) + Seq-Track-NMS": (None, 81.1),
+        "TFD(0.7), online": (None, None),
         "control: denser boxes": (None, None),
         "control: no tracking": (None, None),
     }
 
 
 def summary(run):
-    """(per frame, tracks, merge IoU, score above, NMS), (re-scored, from tracked boxes)."""
+    """(per frame, tracks, merge IoU, score above, NMS), (re-scored, from tracked boxes, online)."""
     p, r = run.pipeline, run.rescorer.rescoring
     how = (p.per_frame, p.tracker is not None, p.merge_threshold)
-    return (*how, p.score_threshold, p.nms_threshold), (r.enabled, r.track_links)
+    return (*how, p.score_threshold, p.nms_threshold), (r.enabled, r.track_links, r.online)
 
 
 def test_runs_have_the_settings_of_their_rows(cfg, tracker):
     runs = build_ablation_runs(cfg, tracker)
     assert {name: summary(run) for name, run in runs.items()} == {
-        "per frame": ((True, False, 0.7, 1e-3, 0.45), (False, False)),
-        "Seq-NMS": ((True, False, 0.7, 1e-3, 0.45), (True, False)),
-        "TFD(0.3) + Seq-NMS": ((False, True, 0.3, 0.03, 0.45), (True, False)),
-        "TFD(0.7) + Seq-NMS": ((False, True, 0.7, 0.03, 0.45), (True, False)),
-        "TFD(0.7) + Seq-Track-NMS": ((False, True, 0.7, 0.03, 0.45), (True, True)),
-        "control: denser boxes": ((True, False, 0.7, 1e-3, 0.7), (True, False)),
-        "control: no tracking": ((False, False, 0.7, 0.03, 0.45), (True, False)),
+        "per frame": ((True, False, 0.7, 1e-3, 0.45), (False, False, False)),
+        "Seq-NMS": ((True, False, 0.7, 1e-3, 0.45), (True, False, False)),
+        "TFD(0.3) + Seq-NMS": ((False, True, 0.3, 0.03, 0.45), (True, False, False)),
+        "TFD(0.7) + Seq-NMS": ((False, True, 0.7, 0.03, 0.45), (True, False, False)),
+        "TFD(0.7) + Seq-Track-NMS": ((False, True, 0.7, 0.03, 0.45), (True, True, False)),
+        "TFD(0.7), online": ((False, True, 0.7, 0.03, 0.45), (True, False, True)),
+        "control: denser boxes": ((True, False, 0.7, 1e-3, 0.7), (True, False, False)),
+        "control: no tracking": ((False, False, 0.7, 0.03, 0.45), (True, False, False)),
     }
     assert list(runs) == NAMES
     assert len({id(run.pipeline) for run in runs.values()}) == len(NAMES)  # no state is shared
@@ -82,6 +85,7 @@ def test_rows_do_not_depend_on_what_they_set(cfg, tracker):
     expected = {name: summary(run) for name, run in build_ablation_runs(cfg, tracker).items()}
     cfg.TEST.TFD.ENABLED, cfg.TEST.TFD.TRACK, cfg.TEST.TFD.MERGE_THRESH = False, False, 0.7
     cfg.TEST.SEQ_NMS.ENABLED, cfg.TEST.SEQ_NMS.TRACK_LINKS = False, False
+    cfg.TEST.VID.MODE = "online"
     cfg.freeze()
     runs = build_ablation_runs(cfg, tracker)
     assert {name: summary(run) for name, run in runs.items()} == expected
@@ -115,6 +119,7 @@ def test_table():
         "| TFD(0.3) + Seq-NMS | 77.8 |  | 42.5 | +2.5 |",
         "| TFD(0.7) + Seq-NMS | 78.6 | 80.4 | 43.8 | +3.8 |",
         "| TFD(0.7) + Seq-Track-NMS |  | 81.1 | 45.0 | +5.0 |",
+        "| TFD(0.7), online |  |  | 46.2 | +6.2 |",
         "| control: denser boxes |  |  | 39.9 | -0.1 |",
         "| control: no tracking |  |  | no objects |  |",
     ]
@@ -135,11 +140,12 @@ def test_class_table():
         "per frame": {"mAP": 40.0, "AP": {"cat": 30.04, "dog": math.nan}},
         "control: no tracking": {"mAP": 50.0, "AP": {"cat": 60.0, "dog": math.nan}},
     }
+    others = " | ".join(["not run"] * 6)
     assert format_class_table(results, ["cat", "dog"]).splitlines() == [
         f"| class | {' | '.join(NAMES)} |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-        "| cat | 30.0 | not run | not run | not run | not run | not run | 60.0 |",
-        "| dog | no objects | not run | not run | not run | not run | not run | no objects |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        f"| cat | 30.0 | {others} | 60.0 |",
+        f"| dog | no objects | {others} | no objects |",
     ]
     assert len(format_class_table({}, []).splitlines()) == 2
 
@@ -151,6 +157,7 @@ def test_short_names_and_which_settings_need_a_tracker():
         "tfd0.3": True,
         "tfd0.7": True,
         "tfd0.7-track": True,
+        "tfd0.7-online": True,
         "denser-boxes": False,
         "no-tracking": False,
     }
@@ -160,7 +167,8 @@ def test_rows_share_the_memory_of_one(cfg):
     cfg.TEST.SEQ_NMS.MEMORY_MB = 70
     for rows in (ABLATION_ROWS, ABLATION_ROWS[:2]):
         runs = build_ablation_runs(cfg, object(), rows).values()
-        assert {run.rescorer.spooling.memory_limit for run in runs} == {70_000_000 // len(rows)}
+        offline = [run.rescorer for run in runs if not run.rescorer.rescoring.online]
+        assert {r.spooling.memory_limit for r in offline} == {70_000_000 // len(rows)}
 
 
 def test_some_rows_only(cfg):

@@ -94,6 +94,7 @@ def test_defaults_are_the_numbers_of_the_method(cfg):
         "COMPILE": False,
     }
     assert flat(cfg.TEST.VID) == {
+        "MODE": "offline",
         "PROTOCOL": "fgfa",
         "MOTION_FILE": "",
         "SCORE_FLOOR": 1e-3,
@@ -130,7 +131,7 @@ def test_keys_fit_beside_those_of_detectron2():
         "SOLVER": {"OPTIMIZER", "ACCUMULATE"},
         "TEST": {"PER_FRAME", "TFD", "SEQ_NMS", "SPEED", "VID"},
     }
-    assert build_rescoring(cfg) == Rescoring(True, True, 0.5, 0.45, 0.01)
+    assert build_rescoring(cfg) == Rescoring(True, True, 0.5, 0.45, 0.01, online=False)
 
 
 # ---- objects --------------------------------------------------------------------------------
@@ -196,6 +197,8 @@ def test_rescoring_takes_its_keys(cfg):
     assert build_rescoring(cfg) == Rescoring(
         enabled=False, track_links=True, link_iou=0.1, nms_iou=0.2, min_score=0.3
     )
+    cfg.TEST.VID.MODE = "online"
+    assert build_rescoring(cfg).online and build_rescoring(cfg).mode == "online"
 
 
 def test_every_key_of_speed_arrives(cfg):
@@ -319,6 +322,24 @@ def test_links_of_a_tracker_that_does_not_track(cfg, tracker, key):
         build_video_run(cfg, tracker)
     cfg.TEST.SEQ_NMS.ENABLED = False  # where nothing is linked it does not matter
     assert build_pipeline(cfg, tracker).tracker is None
+
+
+@pytest.mark.parametrize("key", ["ENABLED", "TRACK"])
+@pytest.mark.parametrize("track_links", [True, False])
+def test_online_without_tracking(cfg, tracker, key, track_links):
+    cfg.TEST.VID.MODE, cfg.TEST.SEQ_NMS.TRACK_LINKS = "online", track_links
+    assert build_video_run(cfg, tracker).rescorer.rescoring.online
+    cfg.TEST.TFD[key] = False
+    with pytest.raises(UserError, match="TEST.VID.MODE needs tracked boxes: set it to offline, or"):
+        build_pipeline(cfg, tracker)
+    cfg.TEST.SEQ_NMS.ENABLED = False  # frames as they are, one by one
+    assert build_pipeline(cfg, tracker).tracker is None
+
+
+def test_a_mode_that_does_not_exist(cfg):
+    cfg.TEST.VID.MODE = "live"
+    with pytest.raises(UserError, match="TEST.VID.MODE live: expected one of offline, online"):
+        build_rescoring(cfg)
 
 
 def test_a_precision_that_does_not_exist(cfg):

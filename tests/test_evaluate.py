@@ -21,6 +21,7 @@ from scipy.io import savemat
 from d2_plugtrack.build import build_rescoring
 from d2_plugtrack.config import add_torchvision_config
 from d2_plugtrack.core.average_precisions import mean_average_precision
+from d2_plugtrack.core.online_rescorer import OnlineRescorer
 from d2_plugtrack.core.protocols import PROTOCOLS
 from d2_plugtrack.core.rescoring import rescore_video
 from d2_plugtrack.core.tfd import FrameResult
@@ -31,6 +32,7 @@ from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.results.coco_detections import read_detections
 from d2_plugtrack.results.figures import figures_of, without_nan
 from d2_plugtrack.results.run_folder import RunDescription, RunFolder, begin_run
+from tests.core.video_results import linked
 
 ROOT = Path(__file__).resolve().parents[1]
 DATASET = "tiny_vid_test"
@@ -92,6 +94,11 @@ def random_videos(records, seed: int, tracks: bool = True) -> dict[str, Video]:
         video = videos.setdefault(record["video_id"], [])
         before = len(video[-1][1].boxes) if video and tracks else 0
         video.append((record["frame_index"], random_result(record, rng, before, video)))
+    if not tracks:
+        return videos
+    for name, video in videos.items():
+        indices, results = zip(*video, strict=True)
+        videos[name] = list(zip(indices, linked(rng, results), strict=True))
     return videos
 
 
@@ -129,14 +136,16 @@ def save(folder: Path, videos: dict[str, Video], cfg: CfgNode, dataset: str = DA
 
 def figures(records, videos: dict[str, Video], cfg: CfgNode, protocols=tuple(PROTOCOLS)) -> dict:
     """The figures of what was never in a file, from whole videos in memory."""
-    detections = {}
+    detections, how = {}, build_rescoring(cfg)
     for video, results in videos.items():
-        rescored = rescore_video([result for _, result in results], build_rescoring(cfg))
-        for (index, result), scores in zip(results, rescored.scores, strict=True):
+        frames = [result for _, result in results]
+        if how.online:
+            new_scores = [frame.scores for frame in OnlineRescorer(how).rescore(frames)]
+        else:
+            new_scores = [scores.numpy() for scores in rescore_video(frames, how).scores]
+        for (index, result), scores in zip(results, new_scores, strict=True):
             floor, limit = cfg.TEST.VID.SCORE_FLOOR, cfg.TEST.VID.DETECTIONS_PER_FRAME
-            detections[video, index] = limit_detections(
-                result.boxes.numpy(), scores.numpy(), floor, limit
-            )
+            detections[video, index] = limit_detections(result.boxes.numpy(), scores, floor, limit)
     return {
         name: without_nan(mean_average_precision(records, detections, NAMES, name))
         for name in protocols
@@ -157,6 +166,8 @@ SETTINGS = [
     ("TEST.SEQ_NMS.ENABLED", False),
     ("TEST.SEQ_NMS.LINK_IOU", 0.7, "TEST.SEQ_NMS.NMS_IOU", 0.2, "TEST.SEQ_NMS.MIN_SCORE", 0.3),
     ("TEST.VID.SCORE_FLOOR", 0.2, "TEST.VID.DETECTIONS_PER_FRAME", 3),
+    ("TEST.VID.MODE", "online"),
+    ("TEST.VID.MODE", "online", "TEST.SEQ_NMS.MIN_SCORE", 0.3),
     ("TEST.SEQ_NMS.MEMORY_MB", 0),
 ]
 
@@ -252,6 +263,7 @@ def test_keys_that_need_the_detector_are_refused(evaluate, run, keys, tmp_path):
         (("TEST.SEQ_NMS.LINK_IOU",), "error: TEST.SEQ_NMS.LINK_IOU: "),
         (("TEST.SEQ_NMS.MEMORY_MB", -1), "error: TEST.SEQ_NMS.MEMORY_MB -1: expected 0 or more"),
         (("TEST.VID.PROTOCOL", "voc"), "error: TEST.VID.PROTOCOL voc: expected one of fgfa"),
+        (("TEST.VID.MODE", "live"), "error: TEST.VID.MODE live: expected one of offline, online"),
     ],
 )
 def test_mistaken_keys_are_named(evaluate, run, keys, words):
@@ -267,6 +279,22 @@ def test_links_from_tracked_boxes_need_a_run_with_them(evaluate, records, tmp_pa
     message = evaluate("--run", folder, keys=("TEST.SEQ_NMS.TRACK_LINKS", True))
     expected = f"TEST.SEQ_NMS.TRACK_LINKS True: expected False, {folder} has no tracked boxes"
     assert message == f"error: {expected}\n"
+    message = evaluate("--run", folder, keys=("TEST.VID.MODE", "online"))
+    expected = f"TEST.VID.MODE online: expected offline, {folder} has no tracked boxes"
+    assert message == f"error: {expected}\n"
+
+
+def test_what_counts_of_rescoring_is_said(evaluate, run):
+    keys = ("TEST.VID.MODE", "online")
+    settings = evaluate("--run", run.folder, keys=keys)["settings"]
+    assert settings["TEST.VID.MODE"] == "online" and settings["TEST.SEQ_NMS.NMS_IOU"] == 0.45
+    assert "TEST.SEQ_NMS.LINK_IOU" not in settings
+    settings = evaluate("--run", run.folder)["settings"]
+    assert settings["TEST.VID.MODE"] == "offline" and settings["TEST.SEQ_NMS.LINK_IOU"] == 0.5
+    settings = evaluate("--run", run.folder, keys=(*keys, "TEST.SEQ_NMS.ENABLED", False))[
+        "settings"
+    ]
+    assert "TEST.VID.MODE" not in settings
 
 
 def test_runs_of_another_kind_are_refused(evaluate, records, run, tmp_path):

@@ -5,6 +5,7 @@ import logging
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from detectron2.config import get_cfg
@@ -15,10 +16,14 @@ from torch import nn
 from d2_plugtrack.build import build_pipeline, build_scoring
 from d2_plugtrack.config import add_plugtrack_config
 from d2_plugtrack.core import video_rescorer
+from d2_plugtrack.core.average_precisions import mean_average_precision
 from d2_plugtrack.core.detector import DetectedFrame, Proposals
+from d2_plugtrack.core.video_evaluation import VideoRun
 from d2_plugtrack.errors import UserError
 from d2_plugtrack.evaluation import VIDEvaluator, open_run
+from d2_plugtrack.results.figures import figures_of
 from d2_plugtrack.results.rescored import rescore_run
+from tests.core.video_results import frame_result, linked
 
 NAME = "t_evaluation"
 VIDEOS = {"val/a": 3, "b": 2, "c": 1}
@@ -151,6 +156,42 @@ def test_saved_results_give_the_same_detections_as_the_run(cfg, model):
         assert scores.tolist() == [torch.tensor(0.9).item()] * len(expected)
 
 
+class Given:
+    """A pipeline to which frames come as its results."""
+
+    def reset(self):
+        pass
+
+    def step(self, frame):
+        return frame
+
+
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_figures_of_a_run_are_those_of_its_boxes_in_memory(cfg, model, mode):
+    cfg.TEST.SEQ_NMS.ENABLED, cfg.TEST.VID.MODE = True, mode
+    rng, scoring, results = np.random.default_rng(0), build_scoring(cfg), {}
+    in_memory = VideoRun(Given(), scoring.rescoring, scoring.limits)
+    for video, length in VIDEOS.items():
+        boxes = 10 * rng.integers(0, 3, (length, 5, 4)) + [10, 10, 40, 40]  # some on the cat
+        video_results = [
+            frame_result(b, rng.random((5, 3)), b0, num_classes=3)
+            for b, b0 in zip(boxes, [[], *boxes[:-1]], strict=True)
+        ]
+        for index, result in enumerate(linked(rng, video_results)):
+            results[video, index] = result
+            in_memory.process(result, (video, index), index == length - 1)
+    run, _ = open_run(cfg, model, NAME, RECORDS)
+    evaluator = VIDEvaluator(run, RECORDS, CLASSES, Given(), scoring)
+    for record in RECORDS:
+        key = record["video_id"], record["frame_index"]
+        evaluator.process([record], [{"frame": results[key]}])
+    expected = mean_average_precision(RECORDS, in_memory.detections, CLASSES, scoring.protocol)
+    figures = evaluator.evaluate()["vid"]
+    assert known(figures) == known(figures_of(expected)) and 0 < figures["AP-cat"] < 100
+    written = json.loads(files_of(cfg)["results.json"])
+    assert written["rescoring"]["online"] == (mode == "online")
+
+
 def test_no_boxes_and_no_class_kept(cfg, model):
     evaluator, inputs = open_evaluation(cfg, model)
     evaluator.process(inputs, [{"frame": detected([])} for _ in inputs])
@@ -241,6 +282,7 @@ def test_what_changes_boxes_begins_anew(cfg, model, caplog, change, what):
         change_key("TEST.SEQ_NMS", "ENABLED", True),
         change_key("TEST.SEQ_NMS", "NMS_IOU", 0.2),
         change_key("TEST.VID", "SCORE_FLOOR", 0.5),
+        change_key("TEST.VID", "MODE", "online"),
         change_key("TEST", "EVAL_PERIOD", 7),
         change_key("MODEL", "WEIGHTS", "elsewhere.pth"),
         change_key("DATALOADER", "NUM_WORKERS", 0),

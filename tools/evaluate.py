@@ -21,6 +21,7 @@ Examples:
     python tools/evaluate.py --detections detections.json --dataset imagenet_vid_val \\
         --json figures.json --markdown figures.md
     python tools/evaluate.py --run output/inference/tiny_vid_test --write-detections found.json
+    python tools/evaluate.py --run output/inference/tiny_vid_test TEST.VID.MODE online
 """
 
 import argparse
@@ -96,10 +97,12 @@ def main(argv: list[str] | None = None) -> None:
 
 def settings(cfg: "CfgNode") -> dict[str, Any]:
     """The keys that the figures depend on, beside the boxes and the protocol."""
-    rescoring = ["ENABLED", "TRACK_LINKS", "LINK_IOU", "NMS_IOU", "MIN_SCORE"]
+    links = ["TRACK_LINKS", "LINK_IOU"] if cfg.TEST.VID.MODE == "offline" else []
+    rescoring = [*links, "NMS_IOU", "MIN_SCORE"] if cfg.TEST.SEQ_NMS.ENABLED else []
+    mode = ["MODE"] if cfg.TEST.SEQ_NMS.ENABLED else []
     names = {
-        "SEQ_NMS": rescoring if cfg.TEST.SEQ_NMS.ENABLED else rescoring[:1],
-        "VID": ["SCORE_FLOOR", "DETECTIONS_PER_FRAME", "MOTION_FILE"],
+        "SEQ_NMS": ["ENABLED", *rescoring],
+        "VID": [*mode, "SCORE_FLOOR", "DETECTIONS_PER_FRAME", "MOTION_FILE"],
     }
     return {f"TEST.{node}.{name}": cfg.TEST[node][name] for node in names for name in names[node]}
 

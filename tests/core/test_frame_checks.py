@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from d2_plugtrack.core.frame_checks import FrameShapes, check_finite
+from d2_plugtrack.core.frame_checks import FrameShapes, check_finite, check_links
 
 
 def frames(*sizes, num_classes=3):
@@ -65,3 +65,31 @@ def test_nothing_is_finite():
     check_finite("boxes", np.zeros((0, 4)), [], 0)
     check_finite("boxes", np.zeros((0, 4)), [0, 0], 0)
     check_finite("scores", np.zeros((3, 0)), [3], 0)
+
+
+def links(source, ious, sizes):
+    check_links(np.array(source, np.int64), np.array(ious, np.float32), sizes, 7)
+
+
+def test_links_that_could_be():
+    links([], [], (0, 0))
+    links([], [], (3, 0))
+    links([-1, -1], [np.nan, 9.0], (0, 2))
+    links([2, -1, 0], [0.0, np.nan, 1.0], (3, 3))
+
+
+@pytest.mark.parametrize(
+    ("source", "ious", "sizes", "message"),
+    [
+        ([0], [0.5], (0, 1), r"frame 7: expected source to name each of 0 boxes .*, got \[0\]"),
+        ([2, 3], [0.5, 0.5], (3, 2), r"frame 7: .* each of 3 boxes at most once, got \[2, 3\]"),
+        ([1, 1], [0.5, 0.5], (3, 2), r"frame 7: .* each of 3 boxes at most once, got \[1, 1\]"),
+        ([1], [0.5], (3, 2), r"frame 7: expected source of shape \(2,\), got \(1,\)"),
+        ([1, 2], [0.5], (3, 2), r"frame 7: expected track_scores of shape \(2,\), got \(1,\)"),
+        ([-1, 2], [0.5, 1.5], (3, 2), r"frame 7: track_scores must be from 0 to 1 .*\[1.5\]"),
+        ([-1, 2], [0.5, np.nan], (3, 2), r"frame 7: track_scores must be from 0 .*\[nan\]"),
+    ],
+)
+def test_links_that_cannot_be(source, ious, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        links(source, ious, sizes)

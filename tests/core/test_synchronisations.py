@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from d2_plugtrack.core.detector import FrameFeatures, Proposals, assemble_frames
+from d2_plugtrack.core.rescorer import build_rescorer
+from d2_plugtrack.core.rescoring import Rescoring
 from d2_plugtrack.core.tfd import VideoPipeline
 from tests.sync_counter import SyncCounter, on_device
 
@@ -22,6 +24,7 @@ SETTINGS = {
     "merge_threshold": 0.7,
     "masks": False,
 }
+RESCORING = Rescoring(True, True, link_iou=0.5, nms_iou=0.45, min_score=0.01)
 
 
 class QuietDetector:
@@ -80,6 +83,29 @@ def test_more_boxes_than_are_carried_on_wait_once_more(build_tracker):
         assert counter.calls == {"cpu": 1 + waits} and len(result.boxes) == 5
 
 
+@pytest.mark.parametrize("masks", [True, False])
+@pytest.mark.parametrize("online", [True, False])
+def test_rescoring_waits_online_for_scores_and_masks_and_offline_for_nothing(
+    build_tracker, online, masks
+):
+    detector, tracker = QuietDetector(on_device), build_tracker().eval()
+    pipeline = VideoPipeline(tracker, max_boxes=1000, **SETTINGS)
+    rescorer, num_linked = build_rescorer(RESCORING._replace(online=online), None), 0
+    for _ in range(4):
+        given = frames_of(detector, 1, 60)
+        with SyncCounter():  # what comes to the CPU there bears no mark any more
+            (frame,) = assemble_frames(detector, tracker, *given)
+            result = pipeline.step(frame)
+        if masks:
+            result = result._replace(masks=on_device(torch.rand(len(result.boxes), 3, 3)))
+        num_linked += int((result.source >= 0).sum())
+        with SyncCounter() as counter:
+            finished = list(rescorer.push(result))
+        assert counter.calls == ({"cpu": 1 + masks} if online else {})
+        assert len(finished) == int(online)
+    assert num_linked > 0
+
+
 def test_the_counter_sees_what_waits():
     boxes, values = on_device(torch.rand(4, 4)), on_device(torch.rand(4))
     waits = [
@@ -109,10 +135,12 @@ def test_the_counter_sees_what_waits():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_waits_on_a_gpu(build_tracker):
+@pytest.mark.parametrize(("online", "waits"), [(False, 2), (True, 3)])
+def test_waits_on_a_gpu(build_tracker, online, waits):
     detector = QuietDetector(lambda tensor: tensor.cuda())
     tracker = build_tracker().cuda().eval()
     pipeline = VideoPipeline(tracker, max_boxes=300, **SETTINGS)
+    rescorer = build_rescorer(RESCORING._replace(online=online), None)
     for number in range(4):
         given = frames_of(detector, 1, 60)
         torch.cuda.set_sync_debug_mode("warn")
@@ -120,8 +148,8 @@ def test_waits_on_a_gpu(build_tracker):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 (frame,) = assemble_frames(detector, tracker, *given)
-                pipeline.step(frame)
+                list(rescorer.push(pipeline.step(frame)))
         finally:
             torch.cuda.set_sync_debug_mode("default")
         if number >= 2:  # libraries may wait when they are used first
-            assert sum("synchroniz" in str(w.message) for w in caught) <= 2
+            assert sum("synchroniz" in str(w.message) for w in caught) <= waits

@@ -61,6 +61,25 @@ def test_tracks_are_numbered_as_they_appear():
     assert [numbers.objects(f).track_ids.tolist() for f in frames] == [[0, 1], [2, 1], [0]]
 
 
+def test_what_is_not_asked_for_is_left_out_and_not_numbered():
+    scores = [[0.2, 0.9, 0.5], [0.8, 0.1, 0.1], [0.3, 0.2, 0.4], [0.3, 0.4, 0.1]]
+    frame = rescored(scores, np.ones((4, 3)), np.arange(12).reshape(4, 3), masks=np.eye(4)[:, None])
+
+    def found(*wanted):
+        objects = TrackNumbers(*wanted).objects(frame)
+        assert len({len(field) for field in objects}) == 1  # of the masks as well
+        rows = zip(objects.classes.tolist(), objects.scores.tolist(), strict=True)
+        return [(label, round(score, 2)) for label, score in rows]
+
+    assert found() == found(0.0, range(3)) == [(1, 0.9), (0, 0.8), (2, 0.4), (1, 0.4)]
+    assert found(0.8) == [(1, 0.9), (0, 0.8)]
+    assert found(0.0, [1]) == [(1, 0.9), (1, 0.4)]
+    assert found(0.3, {0, 2}) == [(0, 0.8), (2, 0.4)]
+    assert found(0.95) == found(0.0, []) == []
+    numbers = TrackNumbers(0.0, [0, 2])
+    assert [numbers.objects(frame).track_ids.tolist() for _ in range(2)] == [[0, 1]] * 2
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_forgetting_old_paths_changes_no_number(monkeypatch, seed):
     video = random_video(seed, 60)

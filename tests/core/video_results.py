@@ -48,6 +48,22 @@ def random_video(
     return results
 
 
+def linked(rng: np.random.Generator, video: list[FrameResult]) -> list[FrameResult]:
+    """The same, and the tracker has linked some boxes of each frame with some of the one before."""
+    results, num_before = [], 0
+    for result in video:
+        size = len(result.boxes)
+        count = rng.integers(0, min(size, num_before) + 1)
+        source, ious = np.full(size, -1), np.full(size, np.nan, np.float32)
+        rows = rng.permutation(size)[:count]
+        source[rows] = rng.permutation(num_before)[:count]
+        ious[rows] = rng.random(count).round(1)
+        source, ious = torch.from_numpy(source), torch.from_numpy(ious)
+        results.append(result._replace(source=source, track_scores=ious))
+        num_before = size
+    return results
+
+
 def generic_video(rng: np.random.Generator) -> list[FrameResult]:
     """Few boxes of three objects in few frames, 3 classes, in float64.
 

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from d2_plugtrack.core.tfd import FrameResult
 from d2_plugtrack.results.run_folder import RunDescription, RunFolder, begin_run
 from d2_plugtrack.results.video_file import VideoWriter
-from tests.core.video_results import random_video
+from tests.core.video_results import linked, random_video
 
 FIELDS = ("boxes", "scores", "track_scores", "mapped_boxes", "source")
 
@@ -17,18 +16,8 @@ FIELDS = ("boxes", "scores", "track_scores", "mapped_boxes", "source")
 def tracked_video(seed: int, num_frames: int, **how) -> list[FrameResult]:
     """A random video, some of whose boxes are tracked."""
     rng = np.random.default_rng(seed)
-    video = []
-    for result in random_video(seed, num_frames, **how):
-        tracked = torch.from_numpy(rng.random(len(result.boxes)) < 0.5)
-        scores = torch.from_numpy(rng.random(len(result.boxes), np.float32))
-        video.append(
-            result._replace(
-                track_scores=torch.where(tracked, scores, torch.nan),
-                source=torch.where(tracked, torch.arange(len(tracked)), -1),
-                image_size=(100 + seed, 200),
-            )
-        )
-    return video
+    video = linked(rng, random_video(seed, num_frames, **how))
+    return [result._replace(image_size=(100 + seed, 200)) for result in video]
 
 
 def write_video(writer: VideoWriter, video: Sequence[FrameResult], indices: Sequence[int]) -> None:

@@ -37,7 +37,7 @@ def test_the_file_says_what_the_figures_are_of(tmp_path):
         "protocol": "fgfa",
         "rescoring": {
             **{"enabled": True, "track_links": False},
-            **{"link_iou": 0.5, "nms_iou": 0.45, "min_score": 0.01},
+            **{"link_iou": 0.5, "nms_iou": 0.45, "min_score": 0.01, "online": False},
         },
         "limits": {"score_floor": 1e-3, "per_frame": 300},
         "vid": {"mAP": 50.0, "AP-cat": 50.0, "AP-emu": None},

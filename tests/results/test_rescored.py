@@ -20,6 +20,8 @@ SETTINGS = {
     "seq-track-nms": SEQ_TRACK_NMS,
     "seq-nms": SEQ_TRACK_NMS._replace(track_links=False, nms_iou=0.3),
     "as it is": SEQ_TRACK_NMS._replace(enabled=False),
+    "online": SEQ_TRACK_NMS._replace(online=True),
+    "online, as it is": SEQ_TRACK_NMS._replace(enabled=False, online=True),
 }
 LIMITS = DetectionLimits(0.05, 7)
 VIDEOS = {
