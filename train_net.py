@@ -2,34 +2,44 @@
 """Train either stage and evaluate, from yacs configs.
 
 Stage one trains a stock detector on single frames, stage two the tracker of a PlugTrackRCNN on
-pairs of frames; MODEL.META_ARCHITECTURE says which. Examples:
+pairs of frames; MODEL.META_ARCHITECTURE says which. --num-gpus N divides SOLVER.IMS_PER_BATCH
+between N processes, on the CPU where there is no GPU.
 
-    train_net.py --config-file configs/TinyVID/detector_tiny.yaml
-    train_net.py --config-file configs/TinyVID/plugtrack_tiny.yaml MODEL.WEIGHTS DETECTOR.pth
-    train_net.py --config-file configs/TinyVID/plugtrack_tiny.yaml --eval-only MODEL.WEIGHTS W.pth
-
---num-gpus N divides SOLVER.IMS_PER_BATCH between N processes, on the CPU where there is no GPU.
+Examples:
+    python train_net.py --config-file configs/TinyVID/detector_tiny.yaml OUTPUT_DIR output/detector
+    python train_net.py --config-file configs/TinyVID/plugtrack_tiny.yaml \\
+        MODEL.WEIGHTS output/detector/model_final.pth OUTPUT_DIR output/tracker
+    python train_net.py --config-file configs/TinyVID/plugtrack_tiny.yaml --eval-only \\
+        MODEL.WEIGHTS demo/plugtrack_tiny.pth
 """
 
 import argparse
 import sys
 
+from d2_plugtrack.errors import UserError, exit_on_user_error, mistake_of
 from d2_plugtrack.prerequisites import require_detectron2
 
-require_detectron2()
+exit_on_user_error(require_detectron2)()
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.engine import default_argument_parser, default_setup, launch
+from detectron2.engine import default_setup, launch
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
-from d2_plugtrack.errors import UserError, exit_on_user_error, mistake_of
+from d2_plugtrack.arguments import (
+    CommandParser,
+    add_config_file,
+    add_opts,
+    non_negative_int,
+    positive_int,
+)
 from d2_plugtrack.plugin import load_config, load_model
 from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.training import Trainer, check_datasets, check_weights, scale_to_processes
+from d2_plugtrack.weights import ensure_weights
 
 
 def main(args: argparse.Namespace) -> dict | None:
@@ -57,11 +67,18 @@ def check_processes(cfg: CfgNode, args: argparse.Namespace) -> None:
     if gpus and args.num_gpus > gpus:
         raise UserError(f"--num-gpus {args.num_gpus}: this machine has {gpus}")
     count = args.num_gpus * args.num_machines
+    if args.machine_rank >= args.num_machines:
+        raise UserError(
+            f"--machine-rank {args.machine_rank}: expected less than --num-machines, "
+            f"{args.num_machines}"
+        )
     if args.num_machines > 1 and args.dist_url == "auto":
         raise UserError("--dist-url: expected with --num-machines, as tcp://FIRST_MACHINE:PORT")
     if gpus and count > 1 and cfg.MODEL.DEVICE == "cpu":
         raise UserError(f"MODEL.DEVICE cpu: {count} processes of a machine with GPUs need cuda")
-    if not args.eval_only:
+    if args.eval_only:
+        ensure_weights(cfg.MODEL.WEIGHTS)
+    else:
         scale_to_processes(cfg, count)
         check_weights(cfg, args.resume)
 
@@ -73,10 +90,7 @@ def run(argv: list[str] | None = None) -> None:
     Where one of several processes ends before its time, the others are ended too, and what
     happened to the first is said once.
     """
-    parser = default_argument_parser(__doc__)
-    parser.set_defaults(dist_url="auto")  # a free port: detectron2's is the same for every run
-    add_speed_arguments(parser)
-    args = parser.parse_args(argv)
+    args = parse_args(argv)
     speed = speed_opts(args)
     if speed and not args.eval_only:
         raise UserError(
@@ -105,6 +119,32 @@ def run(argv: list[str] | None = None) -> None:
             file=sys.stderr,
         )
         sys.exit(128 - error.exit_code)  # as a shell says it
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The options of detectron2's own train_net.py, with checks."""
+    parser = CommandParser(__doc__)
+    add_config_file(parser)
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR"
+    )
+    parser.add_argument("--eval-only", action="store_true", help="evaluate, and do not train")
+    for name, kind, default, about in (
+        ("--num-gpus", positive_int, 1, "processes on this machine, on a GPU each"),
+        ("--num-machines", positive_int, 1, "machines that train together"),
+        ("--machine-rank", non_negative_int, 0, "of this one among them, from 0"),
+    ):
+        about += " (default: %(default)s)"
+        parser.add_argument(name, type=kind, default=default, metavar="N", help=about)
+    parser.add_argument(
+        "--dist-url",
+        default="auto",  # a free port: detectron2's default is the same for every run
+        metavar="URL",
+        help="of the first machine, tcp://NAME:PORT; needed where there are several",
+    )
+    add_speed_arguments(parser)
+    add_opts(parser)
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ ends with its examples.
 """
 
 import argparse
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     def __init__(self, text: str = "", **others: Any):
-        about, heading, examples = text.partition(EXAMPLES)
+        about, heading, examples = inspect.cleandoc(text).partition(EXAMPLES)
         super().__init__(
             epilog=heading + examples.rstrip(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -102,6 +103,14 @@ def existing_folder(text: str) -> Path:
     if not path.is_dir():
         found = "a file" if path.exists() else "none"
         raise argparse.ArgumentTypeError(f"{text}: expected a folder, found {found}")
+    return path
+
+
+def existing_path(text: str) -> Path:
+    """A file or a folder to read."""
+    path = Path(text)
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"{text}: expected a file or a folder, found none")
     return path
 
 

@@ -30,7 +30,7 @@ from .data.imagenet.records import Record
 from .data.imagenet.roots import data_root
 from .data.workers import end_with_parent
 from .errors import UserError
-from .weights import load_joined
+from .weights import ensure_weights, load_joined
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -188,6 +188,7 @@ def open_torchvision(cfg: "CfgNode", tracker_required: bool | None = None) -> Ho
     from .hosts.torchvision import TorchvisionDetector
     from .hosts.torchvision_models import build_torchvision_model
 
+    ensure_weights(cfg.MODEL.WEIGHTS)
     speed = build_speed(cfg)
     model = build_torchvision_model(
         cfg.MODEL.NAME,

@@ -36,6 +36,7 @@ from .modeling import (  # noqa: F401 (registers)
     tracker_heads,
 )
 from .modeling.checkpoint import load_weights
+from .weights import ensure_weights
 
 
 def load_config(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
@@ -133,6 +134,7 @@ def load_model(
             ``modeling.checkpoint.load_weights`` refuses.
     """
     check_architecture(cfg)
+    ensure_weights(cfg.MODEL.WEIGHTS)
     if tracker_required is None:
         tracker_required = needs_tracker(cfg)
     speed = build_speed(cfg)

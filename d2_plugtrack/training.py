@@ -51,6 +51,7 @@ from .plugin import build_model
 from .processes import share_buffers
 from .replay import Replay, agreed_checkpoint, with_seed
 from .train_step import StepTrainer, evaluation_mode
+from .weights import ensure_weights
 
 
 def is_plugtrack(cfg: CfgNode) -> bool:
@@ -262,10 +263,8 @@ def scale_to_processes(cfg: CfgNode, num_processes: int) -> CfgNode:
 
 def check_weights(cfg: CfgNode, resume: bool) -> None:
     """Refuse, before datasets are read, a MODEL.WEIGHTS to start from that is not there."""
-    path = cfg.MODEL.WEIGHTS.split("?")[0]
-    if resume or not path or "://" in path or os.path.isfile(path):
-        return  # an empty one is for stage one: stage two says so itself
-    raise UserError(f"MODEL.WEIGHTS {path}: no such file")
+    if cfg.MODEL.WEIGHTS and not resume:  # an empty one is for stage one: stage two says so itself
+        ensure_weights(cfg.MODEL.WEIGHTS)
 
 
 def check_evaluation(cfg: CfgNode) -> None:

@@ -17,6 +17,19 @@ from .errors import UserError
 PREFIX = "tracker."
 
 
+def ensure_weights(path: str) -> None:
+    """Refuse, before anything is built, a ``MODEL.WEIGHTS`` that is neither a file nor an address.
+
+    Raises:
+        UserError: as said, or an empty one.
+    """
+    if not path:
+        raise UserError("MODEL.WEIGHTS is empty: expected the path of a weights file")
+    if "://" not in path and not os.path.isfile(path.split("?")[0]):
+        found = "a folder" if os.path.isdir(path) else "no such file"
+        raise UserError(f"MODEL.WEIGHTS {path}: {found}")
+
+
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a file by name, on the CPU.
 

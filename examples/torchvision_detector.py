@@ -6,15 +6,17 @@ two then go through a clip. The detector here is the tiny one of the tiny VID se
 are generated on the spot; with a detector and videos of your own, change ``build_detector`` and
 ``load_videos``.
 
+Examples:
     python examples/torchvision_detector.py --output output/example
+    python examples/torchvision_detector.py --steps 5 --videos 2
 """
 
-import argparse
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
+from d2_plugtrack.arguments import CommandParser, output_folder, positive_int
 from d2_plugtrack.build import build_region_sampling, build_tracker
 from d2_plugtrack.core.detector import check
 from d2_plugtrack.data.imagenet.records import group_by_video, load_sampled_videos
@@ -85,12 +87,12 @@ def annotate(predictor: VideoPredictor, clip: Path, output: Path) -> None:
 
 
 @exit_on_user_error
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("output/example"))
-    parser.add_argument("--steps", type=int, default=300, help="of training; 1,200 for the best")
-    parser.add_argument("--videos", type=int, default=40, help="to train on")
-    args = parser.parse_args()
+def main(argv: list[str] | None = None) -> None:
+    parser = CommandParser(__doc__)
+    parser.add_argument("--output", type=output_folder, default=Path("output/example"))
+    parser.add_argument("--steps", type=positive_int, default=300, help="of training; 1,200: best")
+    parser.add_argument("--videos", type=positive_int, default=40, help="to train on")
+    args = parser.parse_args(argv)
     torch.manual_seed(0)
     args.output.mkdir(parents=True, exist_ok=True)
     cfg = load_torchvision_config(CONFIG)

@@ -106,9 +106,9 @@ def test_mistakes_are_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--batch-size", "0"], "--batch-size 0: expected at least 1"),
+        (["--batch-size", "0"], "--batch-size: expected a whole number of at least 1, found '0'"),
         (["--boxes", "51", "--quick"], "--boxes 51: expected 1 to 50 of this detector"),
-        (["--input", "nowhere.mp4"], "nowhere.mp4: expected a video file"),
+        (["--input", "nowhere.mp4"], "nowhere.mp4: expected a file or a folder, found none"),
         (["MODEL.WEIGHT", "w.pth"], "MODEL.WEIGHT"),
         (["MODEL.WEIGHTS", "w.pth"], "w.pth: no such file"),
     ],

@@ -245,8 +245,10 @@ def test_what_the_files_say(evaluate, run, tmp_path, capsys):
         ("NO.SUCH", 1),
     ],
 )
-def test_keys_that_need_the_detector_are_refused(evaluate, run, keys):
-    for source in (("--run", run.folder), ("--detections", "x.json", "--dataset", DATASET)):
+def test_keys_that_need_the_detector_are_refused(evaluate, run, keys, tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text("[]")
+    for source in (("--run", run.folder), ("--detections", path, "--dataset", DATASET)):
         message = evaluate(*source, keys=keys)
         expected = "expected a key of TEST.SEQ_NMS, TEST.VID, DATASETS.STRICT, OUTPUT_DIR"
         assert message.startswith(f"error: {keys[-2]}: {expected}")
@@ -492,7 +494,7 @@ def test_mistakes_with_a_file_are_one_line(evaluate, run, tmp_path):
     absent = tmp_path / "none/x.json"
     for option in ("--write-detections", "--markdown"):
         assert f"{absent}: expected an existing folder" in evaluate(*given, option, absent)
-    assert "expected a JSON file, found No such file" in evaluate("--detections", "x", *given[2:])
+    assert "x: expected a file, found none" in evaluate("--detections", "x", *given[2:])
     assert "not allowed with argument" in evaluate("--run", run.folder, *given)
     assert "one of the arguments --run --detections is required" in evaluate()
     assert "invalid choice: 'voc'" in evaluate(*given, "--protocol", "voc")

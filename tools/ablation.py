@@ -3,16 +3,16 @@
 
 Prints its Table 2 beside ours and ours per class, with two controls, for any config and weights.
 
-    ablation.py --config-file configs/TinyVID/plugtrack_tiny.yaml --dataset tiny_vid_test \\
-        --json output/ablation.json --markdown output/ablation.md \\
+Examples:
+    python tools/ablation.py --config-file configs/TinyVID/plugtrack_tiny.yaml \\
+        --dataset tiny_vid_test --json ablation.json --markdown ablation.md \\
         MODEL.WEIGHTS demo/plugtrack_tiny.pth
-    ablation.py --settings per-frame seq-nms \\
+    python tools/ablation.py --settings per-frame seq-nms \\
         --config-file configs/ImageNetVID/plugtrack_hrnet_w32.yaml --dataset imagenet_vid_val \\
         MODEL.WEIGHTS output/ImageNetVID/faster_rcnn_hrnet_w32/model_final.pth
 """
 
 import argparse
-from pathlib import Path
 
 from tqdm import tqdm
 
@@ -23,12 +23,20 @@ from d2_plugtrack.ablation import (
     format_class_table,
     format_table,
 )
+from d2_plugtrack.arguments import (
+    CommandParser,
+    add_batch_size,
+    add_config_file,
+    add_dataset,
+    add_opts,
+    add_reports,
+)
 from d2_plugtrack.core.average_precisions import mean_average_precision
 from d2_plugtrack.data.catalog import find_videos
 from d2_plugtrack.data.imagenet.motion_file import read_motion
-from d2_plugtrack.errors import UserError, exit_on_user_error
+from d2_plugtrack.errors import exit_on_user_error
 from d2_plugtrack.host import open_host
-from d2_plugtrack.outputs import ensure_writable, os_errors_name, write_json, write_text
+from d2_plugtrack.outputs import os_errors_name, write_json, write_text
 from d2_plugtrack.results.figures import without_nan
 from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 
@@ -36,10 +44,6 @@ from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    if args.batch_size < 1:
-        raise UserError(f"--batch-size {args.batch_size}: expected at least 1")
-    for path in filter(None, (args.json, args.markdown)):
-        ensure_writable(path)
     dataset = find_videos(args.dataset)  # refuses a name before the weights are loaded
     rows = [row for row in ABLATION_ROWS if row.short_name in args.settings]
     tracks = any(row.tracks for row in rows)
@@ -97,11 +101,9 @@ def as_json(args: argparse.Namespace, cfg, results: Results) -> dict:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--dataset", required=True, help="a dataset of videos")
+    parser = CommandParser(__doc__)
+    add_config_file(parser)
+    add_dataset(parser)
     names = [row.short_name for row in ABLATION_ROWS]
     parser.add_argument(
         "--settings",
@@ -112,11 +114,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help=f"rows to run, of {' '.join(names)}; all where not given, the others say 'not run'; "
         "another option has to follow, before the keys",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables, likewise")
-    parser.add_argument("--batch-size", type=int, default=4, help="frames through the detector")
+    add_reports(parser)
+    add_batch_size(parser)
     add_speed_arguments(parser)
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
+    add_opts(parser)
     return parser.parse_args(argv)
 
 

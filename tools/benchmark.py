@@ -1,45 +1,39 @@
 #!/usr/bin/env python3
 """Measure on this machine; each subcommand prints Markdown, and writes JSON with --json.
 
-    benchmark.py annotations --output /tmp/benchmark --json annotations.json
-    benchmark.py training --config-file configs/ImageNetVID/faster_rcnn_hrnet_w32.yaml \\
-        --size 600 1000 --images 2 SOLVER.AMP.ENABLED True
-    benchmark.py inference --config-file configs/COCO/plugtrack_faster_rcnn_R_50_FPN.yaml \\
-        --boxes 10 INPUT.MIN_SIZE_TEST 600
+Each has a --help of its own. --quick is for trying: the same at a small size.
 
-annotations: a synthetic data set of ImageNet VID's size and layout (2.6 million small files,
-about 6 GB, removed afterwards) is loaded in fresh processes, first without and then with the
-annotation cache.
-training: steps of a config's own trainer, either stage, on random images with random weights.
-memory: a synthetic video of an hour goes through the video path, with cuts and without a single
-one: growth of the process's memory, and time.
-seq-nms: re-scoring synthetic videos of 200 to 20,000 frames; --plot draws seconds against frames,
---reference runs the plain implementation too.
-evaluation: mAP of synthetic detections on a set of ImageNet VID validation's size, under each
-protocol and in all ranges: seconds and peak memory.
-inference: the paper's Tables 3, 4 and 5 of any config: time of each component, memory and frames a
-second of video detection beside those of the image detector it is made of. Without MODEL.WEIGHTS
-among the KEY VALUE pairs, weights are random and realistic numbers of boxes are forced.
-
---quick is for trying: the same at a small size.
+Examples:
+    python tools/benchmark.py seq-nms --quick
+    python tools/benchmark.py annotations --help
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
+from d2_plugtrack.arguments import (
+    CommandParser,
+    add_config_file,
+    add_json,
+    add_opts,
+    existing_path,
+    non_negative_int,
+    output_file,
+    output_folder,
+    positive_int,
+)
 from d2_plugtrack.benchmarks.annotations import FULL, QUICK, measure_annotations
 from d2_plugtrack.benchmarks.machine import describe_machine
-from d2_plugtrack.errors import UserError, exit_on_user_error
-from d2_plugtrack.outputs import ensure_writable, write_json
+from d2_plugtrack.errors import exit_on_user_error
+from d2_plugtrack.outputs import write_json
 from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    if args.json:
-        ensure_writable(args.json)
     result = args.measure(args)
     print(f"\n{describe_machine()}\n\n{result.pop('markdown')}")
     if args.json:
@@ -47,25 +41,43 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def annotations(args: argparse.Namespace) -> dict:
-    """See ``d2_plugtrack.benchmarks.annotations``."""
+    """Measure how fast a data set loads, first without and then with the annotation cache.
+
+    A synthetic data set of ImageNet VID's size and layout (2.6 million small files, about 6 GB,
+    removed afterwards) is loaded in fresh processes.
+
+    Examples:
+        python tools/benchmark.py annotations --output /tmp --json annotations.json
+    """
     return measure_annotations(args.output, *(QUICK if args.quick else (args.videos, args.frames)))
 
 
 def training(args: argparse.Namespace) -> dict:
-    """See ``d2_plugtrack.benchmarks.training``."""
+    """Measure steps of a config's own trainer, either stage.
+
+    Images are random, and so are weights.
+
+    Examples:
+        python tools/benchmark.py training --size 600 1000 --images 2 \\
+            --config-file configs/ImageNetVID/faster_rcnn_hrnet_w32.yaml SOLVER.AMP.ENABLED True
+    """
     from d2_plugtrack.benchmarks.training import measure_training  # needs detectron2
     from d2_plugtrack.plugin import load_config
 
     size, steps = ((64, 96), 2) if args.quick else (tuple(args.size), args.steps)
-    for name, value in (("--size", min(size)), ("--images", args.images), ("--steps", steps)):
-        if value < 1:
-            raise UserError(f"{name} {value}: expected at least 1")
     cfg = load_config(args.config_file, args.opts)
     return measure_training(cfg, args.config_file, size, args.images, steps)
 
 
 def memory(args: argparse.Namespace) -> dict:
-    """See ``d2_plugtrack.benchmarks.memory``."""
+    """Measure the memory of the video path over a long video, and its time.
+
+    A synthetic video of an hour, with cuts and without a single one: what the process's memory
+    grows by.
+
+    Examples:
+        python tools/benchmark.py memory --output /tmp --frames 10000
+    """
     from d2_plugtrack.benchmarks.memory import QUICK as SMALL
     from d2_plugtrack.benchmarks.memory import measure_memory
 
@@ -74,16 +86,26 @@ def memory(args: argparse.Namespace) -> dict:
 
 
 def seq_nms(args: argparse.Namespace) -> dict:
-    """See ``d2_plugtrack.benchmarks.seq_nms``."""
+    """Measure re-scoring of synthetic videos of 200 to 20,000 frames.
+
+    Examples:
+        python tools/benchmark.py seq-nms --plot seq_nms.png
+        python tools/benchmark.py seq-nms --quick --reference
+    """
     from d2_plugtrack.benchmarks.seq_nms import FULL, QUICK, measure_seq_nms
 
-    if args.plot:
-        ensure_writable(args.plot, ".png")
     return measure_seq_nms(QUICK if args.quick else FULL, args.reference, args.plot)
 
 
 def evaluation(args: argparse.Namespace) -> dict:
-    """See ``d2_plugtrack.benchmarks.evaluation``."""
+    """Measure the counting of mAP: seconds and peak memory.
+
+    Detections are synthetic, on a set of ImageNet VID validation's size; under each protocol and
+    in all ranges.
+
+    Examples:
+        python tools/benchmark.py evaluation --frames 10000
+    """
     from d2_plugtrack.benchmarks.evaluation import FULL, QUICK, measure_evaluation
 
     size = FULL._replace(detections=args.detections).with_frames(args.frames)
@@ -91,16 +113,22 @@ def evaluation(args: argparse.Namespace) -> dict:
 
 
 def inference(args: argparse.Namespace) -> dict:
-    """See ``d2_plugtrack.benchmarks.inference``."""
+    """Measure video detection beside the image detector it is made of.
+
+    The paper's Tables 3, 4 and 5 of any config: time of each component, memory and frames a
+    second. Without MODEL.WEIGHTS among the KEY VALUE pairs, weights are random and realistic
+    numbers of boxes are forced.
+
+    Examples:
+        python tools/benchmark.py inference --boxes 10 \\
+            --config-file configs/COCO/plugtrack_faster_rcnn_R_50_FPN.yaml INPUT.MIN_SIZE_TEST 600
+        python tools/benchmark.py inference --config-file configs/TinyVID/plugtrack_tiny.yaml \\
+            --size 128 160 MODEL.WEIGHTS demo/plugtrack_tiny.pth
+    """
     from d2_plugtrack.benchmarks.inference import QUICK as SMALL
     from d2_plugtrack.benchmarks.inference import Plan, measure_inference
 
     counts = {name: getattr(args, name) for name in ("frames", "rounds", "batch_size")}
-    for name, value in (("size", min(args.size)), *counts.items()):
-        if value is not None and value < 1:
-            raise UserError(f"--{name.replace('_', '-')} {value}: expected at least 1")
-    if args.profile:
-        ensure_writable(args.profile)
     plan = Plan(
         tuple(args.size), **counts, boxes=args.boxes, video=args.input, profile=args.profile
     )
@@ -110,70 +138,96 @@ def inference(args: argparse.Namespace) -> dict:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser("annotations", help="loading a data set, with the cache")
-    command.set_defaults(measure=annotations)
-    command.add_argument("--output", type=Path, required=True, metavar="DIR")
-    command.add_argument("--videos", type=int, default=FULL[0])
-    command.add_argument("--frames", type=int, default=FULL[1])
+    command = add_command(
+        commands, "annotations", annotations, "loading a data set, with the cache"
+    )
+    command.add_argument("--output", type=output_folder, required=True, metavar="DIR")
+    command.add_argument("--videos", type=positive_int, default=FULL[0], metavar="N")
+    command.add_argument("--frames", type=positive_int, default=FULL[1], metavar="N")
 
-    command = commands.add_parser("training", help="a step of either stage, on random images")
-    command.set_defaults(measure=training)
-    command.add_argument("--config-file", required=True, metavar="FILE")
-    command.add_argument("--size", type=int, nargs=2, default=(600, 1000), metavar=("H", "W"))
-    command.add_argument("--images", type=int, default=2, help="or pairs, of a step")
-    command.add_argument("--steps", type=int, default=5, help="that count, after one that does not")
-    command.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
+    command = add_command(commands, "training", training, "a step of either stage, random images")
+    add_config_file(command)
+    add_size(command, (600, 1000))
+    command.add_argument("--images", type=positive_int, default=2, help="or pairs, of a step")
+    command.add_argument(
+        "--steps", type=positive_int, default=5, help="that count, after one that does not"
+    )
+    add_opts(command)
 
-    command = commands.add_parser("memory", help="the video path over a long video")
-    command.set_defaults(measure=memory)
-    command.add_argument("--output", type=Path, required=True, metavar="DIR", help="to spool to")
-    command.add_argument("--frames", type=int, default=108_000, help="an hour at 30 a second")
-    command.add_argument("--boxes", type=int, default=100, help="of a frame")
-    command.add_argument("--classes", type=int, default=30)
-    command.add_argument("--memory-mb", type=int, help="instead of TEST.SEQ_NMS.MEMORY_MB")
+    command = add_command(commands, "memory", memory, "the video path over a long video")
+    command.add_argument(
+        "--output", type=output_folder, required=True, metavar="DIR", help="to spool to"
+    )
+    command.add_argument(
+        "--frames", type=positive_int, default=108_000, help="an hour at 30 a second"
+    )
+    command.add_argument("--boxes", type=positive_int, default=100, help="of a frame")
+    command.add_argument("--classes", type=positive_int, default=30)
+    command.add_argument(
+        "--memory-mb", type=non_negative_int, help="instead of TEST.SEQ_NMS.MEMORY_MB"
+    )
 
-    command = commands.add_parser("seq-nms", help="re-scoring a video")
-    command.set_defaults(measure=seq_nms)
-    command.add_argument("--plot", type=Path, metavar="FILE", help="seconds against frames, as PNG")
+    command = add_command(commands, "seq-nms", seq_nms, "re-scoring a video")
+    command.add_argument(
+        "--plot",
+        type=partial(output_file, suffix=".png"),
+        metavar="FILE",
+        help="seconds against frames, as PNG",
+    )
     command.add_argument("--reference", action="store_true", help="and the plain implementation")
 
-    command = commands.add_parser("evaluation", help="mAP over a whole data set")
-    command.set_defaults(measure=evaluation)
-    command.add_argument("--frames", type=int, default=176_126, help="of the set")
-    command.add_argument("--detections", type=int, default=300, help="of a frame")
+    command = add_command(commands, "evaluation", evaluation, "mAP over a whole data set")
+    command.add_argument("--frames", type=positive_int, default=176_126, help="of the set")
+    command.add_argument("--detections", type=positive_int, default=300, help="of a frame")
 
-    command = commands.add_parser("inference", help="video detection beside image detection")
-    command.set_defaults(measure=inference)
-    command.add_argument("--config-file", required=True, metavar="FILE")
-    command.add_argument("--size", type=int, nargs=2, default=(600, 1066), metavar=("H", "W"))
-    command.add_argument("--input", type=Path, help="a video or a folder, instead of noise")
-    command.add_argument("--frames", type=int, default=16, help="of a pass")
+    command = add_command(
+        commands, "inference", inference, "video detection beside image detection"
+    )
+    add_config_file(command)
+    add_size(command, (600, 1066))
     command.add_argument(
-        "--rounds", type=int, default=3, help="that count, after one that does not"
+        "--input", type=existing_path, metavar="PATH", help="a video or a folder, instead of noise"
+    )
+    command.add_argument("--frames", type=positive_int, default=16, help="of a pass")
+    command.add_argument(
+        "--rounds", type=positive_int, default=3, help="that count, after one that does not"
     )
     command.add_argument(
-        "--batch-size", type=int, metavar="N", help="offline; 4 on a GPU, otherwise 1"
+        "--batch-size", type=positive_int, metavar="N", help="offline; 4 on a GPU, otherwise 1"
     )
-    command.add_argument("--boxes", type=int, help="of a frame, with random weights; usually 10")
-    command.add_argument("--profile", type=Path, metavar="FILE", help="torch.profiler's table")
+    command.add_argument(
+        "--boxes", type=positive_int, help="of a frame, with random weights; usually 10"
+    )
+    command.add_argument(
+        "--profile", type=output_file, metavar="FILE", help="torch.profiler's table"
+    )
     add_speed_arguments(command)
-    command.add_argument(
-        "opts",
-        nargs=argparse.REMAINDER,
-        metavar="KEY VALUE",
-        help="with MODEL.WEIGHTS these are measured, as they are; otherwise random ones, and not "
-        "those of the config",
-    )
-
-    for command in commands.choices.values():
-        command.add_argument("--quick", action="store_true", help="the same, small")
-        command.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
+    add_opts(command, "with MODEL.WEIGHTS these are measured; otherwise random ones")
     return parser.parse_args(argv)
+
+
+def add_command(commands, name: str, measure: Callable, summary: str) -> CommandParser:
+    """A subcommand whose text is that of what it calls."""
+    command = commands.add_parser(name, help=summary, text=measure.__doc__)
+    command.set_defaults(measure=measure)
+    command.add_argument("--quick", action="store_true", help="the same, small")
+    add_json(command)
+    return command
+
+
+def add_size(command: CommandParser, default: tuple[int, int]) -> None:
+    """``--size`` of a frame."""
+    command.add_argument(
+        "--size",
+        type=positive_int,
+        nargs=2,
+        default=default,
+        metavar=("H", "W"),
+        help=f"of a frame in pixels (default: {' '.join(map(str, default))})",
+    )
 
 
 if __name__ == "__main__":

@@ -1,23 +1,26 @@
 #!/usr/bin/env python3
 """Convert annotated videos: ImageNet's XML layout, COCO-VID and YouTube-VIS JSON.
 
-    convert.py --from coco-vid --to youtube-vis --input train.json --output train_vis.json
-    convert.py --from youtube-vis --to coco-vid --input export/result.json --images frames \\
-        --output train.json
-    convert.py --from imagenet --list VID_val_videos.txt --classes vid \\
-        --input datasets/ILSVRC2015 --to coco-vid --output val.json
-    convert.py --from coco-vid --to imagenet --list VID_mine_videos.txt --classes vid \\
-        --input mine.json --output datasets/mine
-
 imagenet is a folder with Data, Annotations and ImageSets, the others are a file each. File names
 in a JSON file are relative to its folder. Bad entries, and what the other format has no place for,
 are left out and summed up; the exit status is 0 all the same. With --strict the first such thing
 is an error with status 2, and no JSON file and no list is written.
+
+Examples:
+    python tools/convert.py --from coco-vid --to youtube-vis \\
+        --input train.json --output train_vis.json
+    python tools/convert.py --from youtube-vis --to coco-vid --input export/result.json \\
+        --images frames --output train.json
+    python tools/convert.py --from imagenet --list VID_val_videos.txt --classes vid \\
+        --input datasets/ILSVRC2015 --to coco-vid --output val.json
+    python tools/convert.py --from coco-vid --to imagenet --list VID_mine_videos.txt \\
+        --classes vid --input mine.json --output datasets/mine
 """
 
 import argparse
 from pathlib import Path
 
+from d2_plugtrack.arguments import CommandParser
 from d2_plugtrack.data.catalog import DATASETS
 from d2_plugtrack.data.imagenet.records import load_vid_frames, load_vid_videos
 from d2_plugtrack.data.imagenet.writer import write_imagenet_vid
@@ -114,17 +117,18 @@ def write(args: argparse.Namespace, videos: VideoSet, problems: Problems) -> Non
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--from", dest="source", required=True, choices=FORMATS)
-    parser.add_argument("--to", dest="target", required=True, choices=FORMATS)
+    parser = CommandParser(__doc__)
+    parser.add_argument("--from", dest="source", required=True, choices=FORMATS, help="the input")
+    parser.add_argument("--to", dest="target", required=True, choices=FORMATS, help="the output")
     parser.add_argument("--input", type=Path, required=True, metavar="PATH")
     parser.add_argument("--output", type=Path, required=True, metavar="PATH")
     parser.add_argument("--list", metavar="NAME", help="of imagenet: a file in its ImageSets")
     parser.add_argument("--classes", choices=sorted(CLASSES), help="of imagenet")
     parser.add_argument(
-        "--images", type=Path, metavar="DIR", help="what file names in the input are relative to"
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="what file names in the input are relative to",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     parser.add_argument("--strict", action="store_true", help="anything left out is an error")

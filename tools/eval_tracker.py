@@ -1,22 +1,33 @@
 #!/usr/bin/env python3
 """The tracker alone: mean IoU with the truth, from true boxes, at several gaps.
 
-    eval_tracker.py --gaps 1 3 5 9 --config-file configs/TinyVID/plugtrack_tiny.yaml \\
+Every true box of a frame is tracked into the frame that is a gap further on; beside it is what
+leaving the box where it was would give.
+
+Examples:
+    python tools/eval_tracker.py --gaps 1 3 5 9 --config-file configs/TinyVID/plugtrack_tiny.yaml \\
         --dataset tiny_vid_test MODEL.WEIGHTS demo/plugtrack_tiny.pth
 """
 
 import argparse
 import math
 from collections import defaultdict
-from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
+from d2_plugtrack.arguments import (
+    CommandParser,
+    add_config_file,
+    add_dataset,
+    add_json,
+    add_opts,
+    positive_int,
+)
 from d2_plugtrack.data.catalog import find_videos
-from d2_plugtrack.errors import UserError, exit_on_user_error
+from d2_plugtrack.errors import exit_on_user_error
 from d2_plugtrack.host import open_host
-from d2_plugtrack.outputs import ensure_writable, write_json
+from d2_plugtrack.outputs import write_json
 from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.tracker_evaluation import TrackingOverlap, tracking_overlap
 
@@ -24,10 +35,6 @@ from d2_plugtrack.tracker_evaluation import TrackingOverlap, tracking_overlap
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    if min(args.gaps) < 1:
-        raise UserError(f"--gaps {' '.join(map(str, args.gaps))}: expected at least 1 frame each")
-    if args.json:
-        ensure_writable(args.json)
     find_videos(args.dataset)  # refuses a name before the weights are loaded
     opts = [*speed_opts(args), *args.opts]
     host = open_host(args.config_file, opts, tracker_required=True)
@@ -69,15 +76,20 @@ def summarize(gap: int, overlaps: list[TrackingOverlap]) -> dict:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = CommandParser(__doc__)
+    add_config_file(parser)
+    add_dataset(parser)
+    parser.add_argument(
+        "--gaps",
+        type=positive_int,
+        nargs="+",
+        default=[1, 3, 5, 9],
+        metavar="FRAMES",
+        help="(default: 1 3 5 9); another option has to follow, before the keys",
     )
-    parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--dataset", required=True, help="a dataset of videos")
-    parser.add_argument("--gaps", type=int, nargs="+", default=[1, 3, 5, 9], metavar="FRAMES")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
+    add_json(parser)
     add_speed_arguments(parser)
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
+    add_opts(parser)
     return parser.parse_args(argv)
 
 

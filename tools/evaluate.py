@@ -1,14 +1,6 @@
 #!/usr/bin/env python3
 """Evaluate what is saved, without a detector: a run, or anybody's detections.
 
-    evaluate.py --run output/TinyVID/plugtrack_tiny/inference/tiny_vid_test
-    evaluate.py --protocol fgfa mega coco --run output/inference/imagenet_vid_val \\
-        TEST.SEQ_NMS.TRACK_LINKS False TEST.SEQ_NMS.LINK_IOU 0.6
-    evaluate.py --detections detections.json --dataset imagenet_vid_val \\
-        --json figures.json --markdown figures.md
-    evaluate.py --run output/inference/tiny_vid_test --write-detections detections.json
-    evaluate.py --run output/inference/tiny_vid_test TEST.VID.MODE online
-
 A run's config is its own; TEST.SEQ_NMS.*, TEST.VID.*, DATASETS.STRICT and OUTPUT_DIR may be changed
 by KEY VALUE pairs, any other key would need the detector again. With the same keys the figures are
 those of the run, bit for bit.
@@ -21,12 +13,28 @@ from 1 in the order of the frames and categories from 1 in the order of the clas
 tools/convert.py writes them. TEST.SEQ_NMS.ENABLED True re-scores it with Seq-NMS.
 --write-detections writes such an object; with the same TEST.VID keys, reading it gives the same
 figures, bit for bit.
+
+Examples:
+    python tools/evaluate.py --run output/inference/tiny_vid_test
+    python tools/evaluate.py --protocol fgfa mega coco --run output/inference/imagenet_vid_val \\
+        TEST.SEQ_NMS.TRACK_LINKS False TEST.SEQ_NMS.LINK_IOU 0.6
+    python tools/evaluate.py --detections detections.json --dataset imagenet_vid_val \\
+        --json figures.json --markdown figures.md
+    python tools/evaluate.py --run output/inference/tiny_vid_test --write-detections found.json
+    python tools/evaluate.py --run output/inference/tiny_vid_test TEST.VID.MODE online
 """
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from d2_plugtrack.arguments import (
+    CommandParser,
+    add_opts,
+    add_reports,
+    existing_file,
+    existing_folder,
+    output_file,
+)
 from d2_plugtrack.build import build_scoring
 from d2_plugtrack.core.average_precisions import mean_average_precision
 from d2_plugtrack.core.protocols import PROTOCOLS
@@ -34,7 +42,7 @@ from d2_plugtrack.data.catalog import find_videos, mark_last_frames
 from d2_plugtrack.data.dataset_ids import dataset_ids
 from d2_plugtrack.data.imagenet.motion_file import read_motion
 from d2_plugtrack.errors import UserError, exit_on_user_error
-from d2_plugtrack.outputs import ensure_writable, write_json, write_text
+from d2_plugtrack.outputs import write_json, write_text
 from d2_plugtrack.results.coco_detections import write_detections
 from d2_plugtrack.results.figures import without_nan
 from d2_plugtrack.results.report import class_table, protocol_table
@@ -49,7 +57,7 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     outputs = [*filter(None, (args.json, args.markdown, args.write_detections))]
-    for path in map(ensure_writable, outputs):
+    for path in outputs:
         if [*outputs, args.detections].count(path) > 1:
             raise UserError(f"{path}: expected once, found as several of input and outputs")
     if args.run:
@@ -116,15 +124,18 @@ def as_markdown(
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--run", type=Path, metavar="DIR", help="an inference/<dataset> folder of an evaluation"
+        "--run",
+        type=existing_folder,
+        metavar="DIR",
+        help="an inference/<dataset> folder of an evaluation",
     )
-    source.add_argument("--detections", type=Path, metavar="FILE", help="COCO-style, JSON")
-    parser.add_argument("--dataset", help="a dataset of videos; a run knows its own")
+    source.add_argument("--detections", type=existing_file, metavar="FILE", help="COCO-style, JSON")
+    parser.add_argument(
+        "--dataset", metavar="NAME", help="a dataset of videos; a run knows its own"
+    )
     parser.add_argument(
         "--protocol",
         nargs="+",
@@ -133,15 +144,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help=f"of {' '.join(PROTOCOLS)}; TEST.VID.PROTOCOL where not given; another option has to "
         "follow, before the keys",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables, likewise")
+    add_reports(parser)
     parser.add_argument(
         "--write-detections",
-        type=Path,
+        type=output_file,
         metavar="FILE",
         help="write the detections that were evaluated, COCO-style",
     )
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
+    add_opts(parser)
     return parser.parse_args(argv)
 
 

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Train a torchvision detector, or the tracker on one: both stages, without detectron2.
 
-    train_torchvision.py --stage detector \\
-        --config-file configs/TinyVID/torchvision_detector_tiny.yaml
-    train_torchvision.py --stage tracker --config-file configs/TinyVID/torchvision_tiny.yaml \\
-        MODEL.WEIGHTS output/torchvision/detector/model_final.pth
-
 Each leaves OUTPUT_DIR/model_final.pth, and checkpoints beside it from which --resume goes on: a
 training that was stopped ends with the same bits as one that was not.
+
+Examples:
+    python tools/train_torchvision.py --stage detector \\
+        --config-file configs/TinyVID/torchvision_detector_tiny.yaml OUTPUT_DIR output/detector
+    python tools/train_torchvision.py --stage tracker \\
+        --config-file configs/TinyVID/torchvision_tiny.yaml \\
+        MODEL.WEIGHTS output/detector/model_final.pth OUTPUT_DIR output/tracker
 """
 
 import argparse
@@ -18,6 +20,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from d2_plugtrack.arguments import CommandParser, add_config_file, add_opts
 from d2_plugtrack.build import build_region_sampling
 from d2_plugtrack.checkpoint_file import read_checkpoint
 from d2_plugtrack.checkpoint_folder import clear_unfinished, find_checkpoint, save_checkpoint
@@ -34,7 +37,7 @@ from d2_plugtrack.outputs import ensure_writable
 from d2_plugtrack.progress import Progress
 from d2_plugtrack.random_state import chosen_seed
 from d2_plugtrack.tracker_training import load_batches, optimize, tracker_losses
-from d2_plugtrack.weights import joined_state, load_joined, write_weights
+from d2_plugtrack.weights import ensure_weights, joined_state, load_joined, write_weights
 
 LOG_PERIOD = 100  # iterations
 
@@ -43,6 +46,9 @@ LOG_PERIOD = 100  # iterations
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     cfg = load_torchvision_config(args.config_file, args.opts)
+    check_datasets(cfg, args.stage)
+    if args.stage == "tracker" and not args.resume:
+        ensure_weights(cfg.MODEL.WEIGHTS)
     output = Path(cfg.OUTPUT_DIR) / "model_final.pth"
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +80,6 @@ def train_detector(cfg, start: Path | None) -> dict[str, torch.Tensor]:
     if start is not None:
         load_joined(start, model, torch.nn.Module(), tracker_required=True)
     model.to(cfg.MODEL.DEVICE).train()
-    check_classes(cfg)
     records = joined(load_datasets(cfg))
     frames = RandomFrames(records, cfg.SEED, BadImages(cfg.DATASETS.STRICT))
     training = Training(model, lambda batch: detector_losses(model, batch), frames, "detector")
@@ -83,9 +88,6 @@ def train_detector(cfg, start: Path | None) -> dict[str, torch.Tensor]:
 
 def train_tracker(cfg, start: Path | None) -> dict[str, torch.Tensor]:
     """Stage two, on pairs of frames, the detector frozen."""
-    for name in cfg.DATASETS.TRAIN:
-        if not find_dataset(name).has_videos:
-            raise UserError(f"DATASETS.TRAIN {name}: pairs need videos, not stills")
     if start is not None:
         cfg.MODEL.WEIGHTS = str(start)
     host = open_torchvision(cfg, tracker_required=start is not None)
@@ -104,6 +106,18 @@ def train_tracker(cfg, start: Path | None) -> dict[str, torch.Tensor]:
     return run(cfg, training, lambda: joined_state(host.detector.model, tracker), start)
 
 
+def check_datasets(cfg, stage: str) -> None:
+    """Refuse, before anything is built, datasets that a stage cannot be trained on."""
+    if not cfg.DATASETS.TRAIN:
+        raise UserError("DATASETS.TRAIN is empty: expected names of datasets")
+    if stage == "detector":
+        check_classes(cfg)
+        return
+    for name in cfg.DATASETS.TRAIN:
+        if not find_dataset(name).has_videos:
+            raise UserError(f"DATASETS.TRAIN {name}: pairs need videos, not stills")
+
+
 def check_classes(cfg) -> None:
     """Refuse datasets of other classes than the detector's, as far as names and numbers tell."""
     names = {name: find_dataset(name).class_names for name in cfg.DATASETS.TRAIN}
@@ -119,8 +133,6 @@ def check_classes(cfg) -> None:
 
 def load_datasets(cfg) -> list[Sequence[dict]]:
     """The records of each of ``DATASETS.TRAIN``."""
-    if not cfg.DATASETS.TRAIN:
-        raise UserError("DATASETS.TRAIN is empty: expected names of datasets")
     entries = [find_dataset(name) for name in cfg.DATASETS.TRAIN]
     return [entry.load_records(strict=cfg.DATASETS.STRICT) for entry in entries]
 
@@ -184,15 +196,15 @@ def saved_progress(start: Path, stage: str) -> Mapping[str, Any]:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = CommandParser(__doc__)
+    add_config_file(parser)
+    parser.add_argument(
+        "--stage", required=True, choices=("detector", "tracker"), help="what is trained"
     )
-    parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--stage", required=True, choices=("detector", "tracker"))
     parser.add_argument(
         "--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR"
     )
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
+    add_opts(parser)
     return parser.parse_args(argv)
 
 

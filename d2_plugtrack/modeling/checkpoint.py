@@ -9,7 +9,6 @@ from ..prerequisites import require_detectron2
 
 require_detectron2()
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from ..checkpoint_file import DamagedFile, read_checkpoint, write_checkpoint
 from ..checkpoint_folder import name_last
 from ..errors import UserError
 from ..safe_pickle import load_arrays
+from ..weights import ensure_weights
 from .imagenet_weights import TIMM, body_keys
 
 
@@ -70,10 +70,7 @@ def _load(
     is_required: Callable[[str], bool],
     may_differ: Callable[[str], bool],
 ) -> None:
-    if not path:
-        raise UserError("MODEL.WEIGHTS is empty: expected the path of a checkpoint")
-    if "://" not in path and not os.path.isfile(path.split("?")[0]):
-        raise UserError(f"MODEL.WEIGHTS {path}: no such file")
+    ensure_weights(path)
     with unreadable_weights(f"MODEL.WEIGHTS {path}"):
         StrictCheckpointer(model, is_required=is_required, may_differ=may_differ).load(path)
 

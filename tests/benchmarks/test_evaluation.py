@@ -77,7 +77,7 @@ def test_evaluation_is_measured_in_processes_of_its_own(tmp_path):
     ("arguments", "named"),
     [
         (["--frames", "100"], "--frames 100: expected at least 555"),
-        (["--detections", "0"], "--detections 0: expected at least 1"),
+        (["--detections", "0"], "--detections: expected a whole number of at least 1, found '0'"),
     ],
 )
 def test_mistakes_are_one_line(capsys, arguments, named):

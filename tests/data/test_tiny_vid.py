@@ -208,8 +208,8 @@ def prepare(monkeypatch, capsys):
     ("arguments", "named"),
     [
         (["--splits", "tset"], "tset"),
-        (["--splits", "test", "--videos", "0"], "0 videos"),
-        (["--seed", "-3"], "seed -3"),
+        (["--splits", "test", "--videos", "0"], "of at least 1, found '0'"),
+        (["--seed", "-3"], "of at least 0, found '-3'"),
         (["--output", "{file}/below", "--splits", "test", "--videos", "1"], "{file}/below"),
     ],
 )
