@@ -126,9 +126,11 @@ def optimize(
     optimizer = torch.optim.AdamW(trained.parameters(), lr=base_lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
-        lambda step: min((step + 1) / max(warmup_iters, 1), 1.0)
-        * 0.5
-        * (1 + math.cos(math.pi * step / max(max_iter, 1))),
+        lambda step: (
+            min((step + 1) / max(warmup_iters, 1), 1.0)
+            * 0.5
+            * (1 + math.cos(math.pi * step / max(max_iter, 1)))
+        ),
     )
     progress = Progress() if progress is None else progress
     progress.begin(optimizer=optimizer, schedule=schedule)

@@ -27,9 +27,7 @@ def depthwise_correlation(template: Tensor, search: Tensor) -> Tensor:
         # no groups to convolve; but gradients find their way to both inputs
         return (template[..., :1, :1] * search[..., : size[0], : size[1]]).float()
     with torch.autocast(search.device.type, enabled=False):
-        response = _Correlation.apply(
-            template.float().flatten(0, 1), search.float().flatten(0, 1)
-        )
+        response = _Correlation.apply(template.float().flatten(0, 1), search.float().flatten(0, 1))
     return response.unflatten(0, (regions, channels))
 
 

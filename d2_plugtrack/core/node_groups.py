@@ -56,9 +56,7 @@ def _merge(part_starts: np.ndarray, most_nodes: int) -> np.ndarray:
     return np.array(bounds)
 
 
-def _cut_out(
-    starts: np.ndarray, nodes: np.ndarray, group: slice
-) -> tuple[np.ndarray, np.ndarray]:
+def _cut_out(starts: np.ndarray, nodes: np.ndarray, group: slice) -> tuple[np.ndarray, np.ndarray]:
     """Starts and neighbours of the nodes in ``group``, numbered from 0."""
     own = starts[group.start : group.stop + 1]
     return own - own[0], nodes[own[0] : own[-1]] - np.int32(group.start)

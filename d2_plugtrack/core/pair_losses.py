@@ -52,9 +52,7 @@ def pair_losses(
         watch(name, values)
     count = mean_count(deltas.new_tensor(float(len(regions))))
     count = torch.where(count > 0, count, 1.0)
-    return tracker.losses(
-        deltas, scores, regions, torch.cat(targets), torch.cat(present), count
-    )
+    return tracker.losses(deltas, scores, regions, torch.cat(targets), torch.cat(present), count)
 
 
 def _regions_and_targets(

@@ -56,7 +56,7 @@ class CameraSource(FrameSource):
             if selection.num_read:
                 self.end_time = selection.last_time + 1 / self._rate
         if not selection.num_read:
-            raise UserError(f"{self.name}: expected frames, found none")
+            raise UserError(f"{self.name}: expected frames {self._excerpt}, found none")
         if self.losses:
             logger.warning("%s broke off: %s", self.name, self.losses)
 

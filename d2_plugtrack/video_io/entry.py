@@ -7,9 +7,8 @@ timestamps do not tell everything, decoding begins at the beginning.
 """
 
 from collections.abc import Iterator
+from itertools import dropwhile
 from typing import NamedTuple
-
-from .decoding import keeps_no_times
 
 MARGIN = 0.5  # seconds that are sought too early: some formats seek by time of decoding
 
@@ -32,10 +31,10 @@ class Entry(NamedTuple):
     hidden: int = 0
 
     def shown(self, frames: Iterator) -> Iterator:
-        """The frames, without those before the first that is given."""
+        """The frames, without those before the first that is given; time may go back later."""
         if self.pts is None:
             return frames
-        return (frame for frame in frames if frame.pts is None or frame.pts >= self.first)
+        return dropwhile(lambda frame: frame.pts is not None and frame.pts < self.first, frames)
 
 
 class _Header(NamedTuple):
@@ -56,7 +55,7 @@ def find_entry(container, stream, origin: int, first: int) -> Entry | None:
     Returns:
         None where the video ends before.
     """
-    headers = None if keeps_no_times(stream) else _headers_up_to(container, stream, first)
+    headers = _headers_up_to(container, stream, first)
     shown = [header.pts for header in headers or () if not header.is_hidden]
     if not shown or len(set(shown)) < len(shown):
         return Entry()

@@ -20,6 +20,10 @@ class Excerpt(NamedTuple):
     end: Fraction | None = None
     stride: int = 1
 
+    def __str__(self) -> str:
+        start = f"from {float(self.start):g}"
+        return f"{start} s on" if self.end is None else f"{start} to {float(self.end):g} s"
+
     def num_frames(self, whole: int, frame_rate: Fraction) -> int:
         """How many of ``whole`` frames of a constant rate are given."""
         return len(self.indices(whole, frame_rate))

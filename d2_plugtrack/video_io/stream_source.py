@@ -39,7 +39,7 @@ class StreamSource(FrameSource):
 
     def __init__(self, address: str, default_frame_rate: Fraction, excerpt: Excerpt):
         self._shown = re.sub(r"//[^/]*@", "//", address)  # no password in messages
-        self.name, self._excerpt = _short_name(self._shown), excerpt
+        self.name, self._excerpt = short_name(self._shown), excerpt
         options = {"timeout": (OPEN_TIMEOUT, READ_TIMEOUT)}
         if address.lower().startswith("rtsp"):
             options["options"] = {
@@ -69,7 +69,7 @@ class StreamSource(FrameSource):
 
     def _report(self) -> None:
         if not self.losses.frames:
-            raise UserError(f"{self._shown}: expected a video, found no frame that decodes")
+            raise UserError(f"{self._shown}: expected frames {self._excerpt}, found none")
         if self.losses:
             logger.warning("%s broke off or was damaged: %s", self._shown, self.losses)
 
@@ -83,7 +83,8 @@ def _from_the_first(frames: Iterator, tally: Tally) -> Iterator:
     yield from frames
 
 
-def _short_name(address: str) -> str:
+def short_name(address: str) -> str:
     parts = urlsplit(address)
     last = parts.path.rstrip("/").rpartition("/")[2].rpartition(".")
-    return re.sub(r"[^\w.-]+", "_", last[0] or last[2] or parts.hostname or parts.scheme)
+    name = last[0] or last[2] or parts.hostname or parts.scheme
+    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "stream"

@@ -14,6 +14,7 @@ from .decoding import (
     Tally,
     Timeline,
     decode,
+    keeps_no_times,
     open_container,
     packets_to_the_end,
     stated_frames,
@@ -50,7 +51,7 @@ class VideoSource(FrameSource):
             self._is_cut_off = is_cut_off(path, container.format.name)
             self._expected = stated_frames(stream) or (whole or 0) * self._is_cut_off
             self._time_base, self._origin = stream.time_base, self._first_stamp(container, stream)
-        self._entry = self._find_entry(whole) if excerpt.start else Entry()
+        self._entry = self._find_entry() if excerpt.start else Entry()
         self.frame_rate = self._rate / excerpt.stride
         self.num_frames = whole and excerpt.num_frames(whole, self._rate)
 
@@ -85,24 +86,24 @@ class VideoSource(FrameSource):
                 return frame.pts
         raise UserError(f"{self.path}: expected a video, found no frame that decodes")
 
-    def _find_entry(self, num_frames: int | None) -> Entry:
+    def _find_entry(self) -> Entry:
+        """Where decoding for the excerpt begins; refused where it starts after the end."""
         first = self._start_stamp()
         if first is None:
-            entry = Entry()
-        else:
-            with self._open() as (container, stream):
+            return Entry()
+        with self._open() as (container, stream):
+            if keeps_no_times(stream):
+                entry = Entry()
+                ends_before = 0 < stated_frames(stream) <= self._excerpt.start * self._rate
+            else:
                 entry = find_entry(container, stream, self._origin, first)
-        by_estimate = num_frames and num_frames / self._rate <= self._excerpt.start
-        if entry is None or (entry.pts is None and by_estimate):
-            raise self._ends_before_start()
+                ends_before = entry is None
+        if ends_before:
+            raise UserError(
+                f"{self.path}: expected frames {self._excerpt}, found that it ends before"
+            )
         with self._open() as (container, stream):
             return entry if can_seek(container, stream, entry) else Entry()
-
-    def _ends_before_start(self) -> UserError:
-        start = float(self._excerpt.start)
-        return UserError(
-            f"{self.path}: expected frames from {start:g} s on, found that it ends before"
-        )
 
     def _start_stamp(self) -> int | None:
         """The least timestamp of the excerpt; None where the video has no timestamps."""
@@ -116,7 +117,7 @@ class VideoSource(FrameSource):
     def _report(self) -> None:
         """Refuse a video without a frame; warn, once, of one that lost or damaged frames."""
         if not self.losses.frames:
-            raise self._ends_before_start()
+            raise UserError(f"{self.path}: expected frames {self._excerpt}, found none")
         if self.losses and not self._warned:
             self._warned = True
             logger.warning("%s may be damaged: %s", self.path, self.losses)
