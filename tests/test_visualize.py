@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from d2_plugtrack import picture_options
 from d2_plugtrack.video_io import VideoWriter, read_image
 from tests.tiny_clips import CONFIG, WEIGHTS, tiny_clip
 
@@ -72,7 +73,8 @@ def test_one_frame_has_no_tracks_but_a_picture(visualize, tmp_path, capsys):
         writer.write(tiny_clip(1)[0])
     common = ["--input", str(tmp_path / "one.mp4"), "--config-file", CONFIG]
     for command in ("strips", "boxes"):
-        visualize([command, *common, "--output", str(tmp_path / f"{command}.png"), *WEIGHTS])
+        output = str(tmp_path / f"{command}.png")
+        visualize([command, *common, "--output", output, "--width", "100", *WEIGHTS])
     output = tmp_path / "correlation.png"
     assert refused(visualize, "correlation", *common, "--output", output, *WEIGHTS) == 2
     assert "one.mp4: expected two frames or more, found 1" in capsys.readouterr().err
@@ -81,7 +83,7 @@ def test_one_frame_has_no_tracks_but_a_picture(visualize, tmp_path, capsys):
 def test_no_box_at_all(visualize, arguments, capsys):
     none = [*WEIGHTS, "TEST.TFD.SCORE_THRESH", "1.0", "TEST.PER_FRAME.SCORE_THRESH", "1.0"]
     for command in ("strips", "boxes"):
-        visualize([command, *arguments, "--overwrite", *none])
+        visualize([command, *arguments, "--width", "100", "--overwrite", *none])
     assert refused(visualize, "correlation", *arguments, "--overwrite", *none) == 2
     assert "--frames 1: expected a frame with a box to follow" in capsys.readouterr().err
 
@@ -113,14 +115,14 @@ def test_no_box_at_all(visualize, arguments, capsys):
 def test_mistakes_are_said_before_a_model_is_loaded(
     visualize, arguments, monkeypatch, capsys, command, words, message
 ):
-    monkeypatch.setitem(visualize.__wrapped__.__globals__, "open_host", None)
+    monkeypatch.setattr(picture_options, "open_host", None)
     assert refused(visualize, command, *arguments, *words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and re.search(message, line)
 
 
 def test_an_older_picture_stays(visualize, arguments, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(visualize.__wrapped__.__globals__, "open_host", None)
+    monkeypatch.setattr(picture_options, "open_host", None)
     (tmp_path / "picture.png").write_bytes(b"older")
     assert refused(visualize, "strips", *arguments) == 2
     assert "is there already; --overwrite would replace it" in capsys.readouterr().err
