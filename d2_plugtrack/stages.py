@@ -56,7 +56,7 @@ def record_stages(
     """
     stock = build_ablation_runs(host.cfg, None, [ABLATION_ROWS[0]])[ABLATION_ROWS[0].name].pipeline
     tracking = build_pipeline(host.cfg, host.tracker, masks=True)
-    rescorer = VideoRescorer(build_rescoring(host.cfg)._replace(online=False), None)
+    rescorer = VideoRescorer(build_rescoring(host.cfg), spooling=None)  # offline, whatever the mode
     numbers = TrackNumbers()
     recorded: list[tuple | None] = []
     rescored: list[tuple | None] = []

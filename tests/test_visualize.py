@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from d2_plugtrack import picture_options
 from d2_plugtrack.video_io import VideoWriter, read_image
 from tests.tiny_clips import CONFIG, WEIGHTS, tiny_clip
 
@@ -114,14 +115,14 @@ def test_no_box_at_all(visualize, arguments, capsys):
 def test_mistakes_are_said_before_a_model_is_loaded(
     visualize, arguments, monkeypatch, capsys, command, words, message
 ):
-    monkeypatch.setitem(visualize.__wrapped__.__globals__, "open_host", None)
+    monkeypatch.setattr(picture_options, "open_host", None)
     assert refused(visualize, command, *arguments, *words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and re.search(message, line)
 
 
 def test_an_older_picture_stays(visualize, arguments, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(visualize.__wrapped__.__globals__, "open_host", None)
+    monkeypatch.setattr(picture_options, "open_host", None)
     (tmp_path / "picture.png").write_bytes(b"older")
     assert refused(visualize, "strips", *arguments) == 2
     assert "is there already; --overwrite would replace it" in capsys.readouterr().err
