@@ -21,6 +21,7 @@ Examples:
     python tools/evaluate.py --detections detections.json --dataset imagenet_vid_val \\
         --json figures.json --markdown figures.md
     python tools/evaluate.py --run output/inference/tiny_vid_test --write-detections found.json
+    python tools/evaluate.py --run output/inference/tiny_vid_test TEST.VID.MODE online
 """
 
 import argparse
