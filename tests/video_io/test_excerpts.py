@@ -92,20 +92,20 @@ def test_where_seeking_fails_decoding_begins_at_the_beginning(tmp_path, monkeypa
     assert found == expected and found[0][0] == 38  # 1.5 * 25 = 37.5
 
 
-def test_times_that_come_twice_do_not_confuse(tmp_path):
-    """Two transport streams in one file, each with times from the same beginning."""
-    parts = [
-        encode(tmp_path / f"{i}.ts", moving_frames(30)[::step], g="5")
-        for i, step in ((0, 1), (1, -1))
-    ]
+@pytest.mark.parametrize("earlier", [0, 100])
+def test_times_that_come_twice_or_go_back_do_not_confuse(tmp_path, earlier):
+    """Two transport streams in one file; the second begins at the same time, or 4 s earlier."""
+    forth = encode(tmp_path / "0.ts", moving_frames(60), g="5", stamps=range(100, 160))
+    stamps = range(100 - earlier, 160 - earlier)
+    back = encode(tmp_path / "1.ts", moving_frames(60)[::-1], g="5", stamps=stamps)
     path = tmp_path / "both.ts"
-    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    path.write_bytes(forth.read_bytes() + back.read_bytes())
     whole = list(open_frames(path).timed())
-    assert [frame.time for frame in whole] == [Fraction(i, 25) for i in range(60)]
-    for start in (0.4, 1.0, 1.4, 2.0):
-        found = list(open_frames(path, start=start).timed())
-        assert [frame.index for frame in found] == list(range(round(start * 25), 60))
-        for frame in found:
+    assert [frame.time for frame in whole] == [Fraction(i, 25) for i in range(120)]
+    for start in [*range(1, 60, 7), 70, 110]:
+        found = list(open_frames(path, start=start / 25).timed())
+        assert [frame.index for frame in found] == list(range(start, 120))
+        for frame in (found[0], found[1], found[-1]):
             np.testing.assert_array_equal(frame.image, whole[frame.index].image)
 
 

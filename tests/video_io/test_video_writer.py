@@ -134,11 +134,18 @@ def test_full_disk_is_the_users_error_and_leaves_nothing(tmp_path, limit):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (min(limit, size - 1), hard))
     try:
+        writer = VideoWriter(tmp_path / "out.mp4", 25)  # kept: nothing is left to its end
         with pytest.raises(UserError, match=r"out\.mp4: cannot be written: File too large"):
-            save(tmp_path / "out.mp4", noise_frames(8))
+            write_all(writer, noise_frames(8))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def write_all(writer, frames):
+    with writer:
+        for frame in frames:
+            writer.write(frame)
 
 
 def test_a_size_that_cannot_be_encoded_is_the_users_error(tmp_path):
