@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 QUIT_KEYS = (ord("q"), 27)  # 27: Esc
+RELEASED = 200  # milliseconds without a key, after which none is held down
 LARGEST = (1280, 800)  # pixels of the window at first; it can be made larger
 _TRY = "import cv2; cv2.namedWindow('try'); cv2.waitKey(1); cv2.destroyAllWindows()"
 
@@ -29,6 +30,8 @@ class Window:
     def __init__(self, title: str):
         if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise NoScreen("neither DISPLAY nor WAYLAND_DISPLAY is set")
+        # OpenCV's Qt has no fonts and says so, line by line, where nobody needs any.
+        os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
         _try_in_another_process()
         self.title, self._is_open = title, False
 
@@ -50,7 +53,7 @@ class Window:
         if not self._is_open:
             height, width = image.shape[:2]
             scale = min(1.0, LARGEST[0] / width, LARGEST[1] / height)
-            cv2.namedWindow(self.title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            cv2.namedWindow(self.title, cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
             cv2.resizeWindow(self.title, max(1, int(width * scale)), max(1, int(height * scale)))
             self._is_open = True
         cv2.imshow(self.title, image)
@@ -58,7 +61,11 @@ class Window:
         if cv2.getWindowProperty(self.title, cv2.WND_PROP_VISIBLE) < 1:
             self._is_open = False
             return False
-        return pressed not in QUIT_KEYS
+        if pressed in QUIT_KEYS:
+            while cv2.waitKey(RELEASED) >= 0:  # a key held down would end the next video too
+                pass
+            return False
+        return True
 
 
 def _try_in_another_process() -> None:

@@ -36,18 +36,24 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from d2_plugtrack import arguments
+from d2_plugtrack.arguments import CommandParser
 from d2_plugtrack.data.tiny_vid import write_tiny_vid
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.host import Host, open_host
 from d2_plugtrack.interrupts import Interrupted, Interrupts
-from d2_plugtrack.output_paths import OutputPaths, check_outputs, is_video_name, refuse_shared
-from d2_plugtrack.outputs import ensure_writable
+from d2_plugtrack.output_paths import OutputPaths, check_outputs, refuse_shared
 from d2_plugtrack.predictor import VideoPredictor
 from d2_plugtrack.prerequisites import require_detectron2
-from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
+from d2_plugtrack.video_arguments import (
+    add_detector,
+    add_inputs,
+    add_outputs,
+    check_arguments,
+    detector_opts,
+    output_folder,
+    output_paths,
+)
 from d2_plugtrack.video_io import FrameSource, open_frames
-from d2_plugtrack.video_io.excerpts import checked_rate
 from d2_plugtrack.video_job import VideoReport, run_video
 from d2_plugtrack.window import NoScreen, Window
 
@@ -94,21 +100,22 @@ def run(args: argparse.Namespace, interrupts: Interrupts) -> int:
     if args.input is None:
         args = with_sample(args)
     jobs, failed = open_jobs(args)
+    places = [place for job in jobs for place in places_of(job)]
     for job in jobs:
-        check_outputs(job.paths, [place for j in jobs for place in places_of(j)], args.overwrite)
+        check_outputs(job.paths, places, args.overwrite)
     with ExitStack() as stack:
         show = open_window(stack) if args.show else None
         host = open_detector(args)
         predictor = cache(partial(predictor_of, host, args))
         weights = host.cfg.MODEL.WEIGHTS
-        print(f"{shown(args.config_file)}, {shown(weights)}, on {predictor(None).device}")
+        print(f"detector: {shown(args.config_file)}, {shown(weights)}, on {predictor(None).device}")
         with interrupts.held():
             for number, job in enumerate(jobs):
                 mode = args.mode or ("online" if job.source.is_live else None)
                 failed += run_job(job, predictor(mode), args, show, interrupts)
                 if interrupts.received:
                     not_begun = len(jobs) - number - 1
-                    say(f"{not_begun} inputs were not begun" if not_begun else "")
+                    say(f"inputs that were not begun: {not_begun}" if not_begun else "")
                     return interrupts.exit_code
     if failed:
         say(f"{len(failed)} of {len(args.input)} inputs failed or lost frames: {', '.join(failed)}")
@@ -129,7 +136,7 @@ def run_job(
             predictor, job.source, job.paths, **how, show=show, interrupts=interrupts
         )
     except (UserError, FloatingPointError) as error:
-        say(f"error: {job.name}: {error}")
+        say(f"error: {error}" if job.name in str(error) else f"error: {job.name}: {error}")
         return [job.name]
     except Interrupted:
         if interrupts.again:
@@ -165,10 +172,10 @@ def shown(path: str) -> str:
 
 def with_sample(args: argparse.Namespace) -> argparse.Namespace:
     """The arguments with a sample clip as input; what an earlier sample gave is replaced."""
-    root = folder_of(args) / "tiny_vid"
+    root = output_folder(args, FOLDER) / "tiny_sample"
     write_tiny_vid(root, seed=0, splits=["test"], num_videos=1)
     clip = str(root / "Data/VID" / SAMPLE)
-    print(f"{clip}: a sample clip of the tiny VID set, as no --input was given")
+    print(f"no --input: a sample clip of the tiny VID set, {clip}")
     overwrite = args.overwrite or args.output is None
     rate = args.frame_rate or SAMPLE_RATE
     return argparse.Namespace(
@@ -190,35 +197,13 @@ def open_jobs(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
             raise UserError(
                 f"--mode offline: expected online for {name}, a camera or a stream without an end"
             )
-        jobs.append(Job(name, source, paths_of(args, source.name)))
+        jobs.append(Job(name, source, output_paths(args, FOLDER, source.name)))
     if not jobs:
         raise UserError("; ".join(map(str, errors.values())))
     refuse_shared([(job.name, job.paths) for job in jobs])
     for error in errors.values():
         say(f"error: {error}")
     return jobs, list(errors)
-
-
-def folder_of(args: argparse.Namespace) -> Path:
-    if args.output is None:
-        return FOLDER
-    return args.output.parent if is_video_name(args.output) else args.output
-
-
-def paths_of(args: argparse.Namespace, name: str) -> OutputPaths:
-    """The outputs of an input of this name."""
-    folder, saves = folder_of(args), (args.save_json, args.save_mot, args.save_csv)
-    named = args.output is not None and is_video_name(args.output)
-    stem = args.output.stem if named else name
-    files = [
-        folder / (stem + suffix) if save is True else save
-        for save, suffix in zip(saves, (".json", ".txt", ".csv"), strict=True)
-    ]
-    if args.output is None and any(saves):
-        return OutputPaths(None, None, *files)
-    if args.output_format == "images":
-        return OutputPaths(None, folder / name, *files)
-    return OutputPaths(args.output if named else folder / f"{name}.mp4", None, *files)
 
 
 def places_of(job: Job) -> list[Path]:
@@ -240,14 +225,13 @@ def open_window(stack: ExitStack):
 
 
 def open_detector(args: argparse.Namespace) -> Host:
-    opts = [*speed_opts(args), *(["MODEL.DEVICE", args.device] if args.device else [])]
+    opts = detector_opts(args)
     if args.config_file is None:
         name = tiny_detector()
         args.config_file = str(ROOT / f"configs/TinyVID/{name}.yaml")
         opts = ["MODEL.WEIGHTS", str(ROOT / f"demo/{name}.pth"), *opts]
-        print("the tiny detector of demo/, which knows the shapes of the tiny VID set only, as no")
-        print("--config-file was given:")
-    return open_host(args.config_file, [*opts, *args.opts])
+        print("no --config-file: the tiny detector of demo/ knows the tiny VID set's shapes alone")
+    return open_host(args.config_file, opts)
 
 
 def tiny_detector() -> str:
@@ -262,136 +246,14 @@ def predictor_of(host: Host, args: argparse.Namespace, mode: str | None) -> Vide
     return VideoPredictor.from_host(host, mode, args.confidence_threshold, args.classes)
 
 
-# ---- arguments -----------------------------------------------------------------------------------
-
-
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = arguments.CommandParser(__doc__)
+    parser = CommandParser(__doc__)
     add_inputs(parser)
-    add_outputs(parser)
-    group = parser.add_argument_group("detector")
-    group.add_argument(
-        "--config-file",
-        type=lambda text: str(arguments.existing_file(text)),
-        metavar="FILE",
-        help="YAML, such as those below configs/",
-    )
-    group.add_argument("--mode", choices=("offline", "online"), help="offline for files")
-    group.add_argument("--classes", nargs="+", metavar="NAME", help="objects of these only")
-    group.add_argument(
-        "--confidence-threshold",
-        type=arguments.fraction,
-        default=0.3,
-        metavar="SCORE",
-        help="objects that score less are left out (default: %(default)s)",
-    )
-    group.add_argument(
-        "--device", type=arguments.device, help="cpu, cuda, cuda:1, ...; CUDA where there is one"
-    )
-    group.add_argument(
-        "--batch-size",
-        type=arguments.positive_int,
-        metavar="N",
-        help="frames that go through the detector together; usually 4 on a GPU, otherwise 1",
-    )
-    add_speed_arguments(group)
-    group.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        action=arguments.KeyValuePairs,
-        default=[],
-        metavar="KEY VALUE",
-        help="config keys and their values, after all other options",
-    )
+    add_outputs(parser, FOLDER)
+    add_detector(parser, "the tiny detector of demo/")
     args = parser.parse_args(argv)
     check_arguments(parser, args)
     return args
-
-
-def add_inputs(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("inputs")
-    group.add_argument(
-        "--input",
-        nargs="+",
-        metavar="SOURCE",
-        help="videos, folders of images, images, patterns ('frames/*.jpg'), the number of a camera,"
-        " addresses (rtsp://, http://)",
-    )
-    seconds = {"type": arguments.non_negative_number, "metavar": "SECONDS"}
-    group.add_argument("--start", **seconds, default=0.0, help="of the input")
-    group.add_argument("--end", **seconds, help="of the input")
-    group.add_argument(
-        "--stride",
-        type=arguments.positive_int,
-        default=1,
-        metavar="N",
-        help="every N-th frame only (default: %(default)s)",
-    )
-    group.add_argument("--frame-rate", type=frame_rate, metavar="FPS", help="of images (25)")
-
-
-def add_outputs(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("outputs")
-    group.add_argument(
-        "--output",
-        type=Path,
-        metavar="PATH",
-        help="a name ending in .mp4 (for one input), or a folder, into which goes NAME.mp4 or a "
-        f"folder NAME of images for each input (default: {FOLDER})",
-    )
-    group.add_argument("--output-format", choices=("mp4", "images"), default="mp4")
-    for option, suffix, what in (
-        ("--save-json", ".json", "COCO-VID, for tools/convert.py and pycocotools"),
-        ("--save-mot", ".txt", "MOTChallenge's ten columns; frames, ids and classes from 1"),
-        ("--save-csv", ".csv", "a table: index, time, track_id, class, score, x1, y1, x2, y2"),
-    ):
-        group.add_argument(
-            option,
-            nargs="?",
-            const=True,
-            type=partial(arguments.output_file, suffix=suffix),
-            metavar="FILE",
-            help=f"{what}; without FILE beside the output",
-        )
-    group.add_argument("--overwrite", action="store_true", help="replace outputs that are there")
-    group.add_argument(
-        "--zoom",
-        type=arguments.positive_int,
-        metavar="N",
-        help="draw on frames enlarged so many times; chosen by itself for small frames",
-    )
-    group.add_argument("--show", action="store_true", help="in a window; q or Esc ends the video")
-    group.add_argument("--show-fps", action="store_true", help="say how many frames per second")
-
-
-def frame_rate(text: str) -> float:
-    """Frames a second that a video can have."""
-    try:
-        return float(checked_rate(arguments.positive_number(text)))
-    except UserError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Refuse what does not go together."""
-    if args.end is not None and args.end <= args.start:
-        parser.error(f"argument --end: expected more than --start {args.start}, found {args.end}")
-    named = args.output is not None and is_video_name(args.output)
-    if named and args.output_format == "images":
-        parser.error(f"argument --output: expected a folder for images, found {args.output}")
-    if named:
-        ensure_writable(args.output)
-    if len(args.input or [0]) == 1:
-        return
-    if named:
-        parser.error(
-            f"argument --output: expected a folder for several inputs, found {args.output}"
-        )
-    for option in ("json", "mot", "csv"):
-        if isinstance(file := getattr(args, f"save_{option}"), Path):
-            parser.error(
-                f"argument --save-{option}: expected no FILE for several inputs, found {file}"
-            )
 
 
 if __name__ == "__main__":

@@ -92,12 +92,13 @@ def test_without_arguments_there_is_a_sample_and_it_can_be_said_again(demo, tmp_
         assert status == 0, errors
         made = "output/video_demo/tiny_test_00000.mp4"
         assert re.search(rf"^{made}: 30 frames, \d+ tracks$", said, re.M)
-        assert "a sample clip" in said and "no\n--config-file" in said and ", on c" in said
+        assert "no --input: a sample clip" in said and "no --config-file: the tiny" in said
+        assert re.search(r"^detector: .*tiny.yaml, .*tiny.pth, on (cpu|cuda)", said, re.M)
     frames = list(open_frames(made))
     assert len(frames) == 30 and frames[0].shape == (512, 640, 3)  # 4 times 128x160
     assert sorted(path.name for path in (tmp_path / "output/video_demo").iterdir()) == [
+        "tiny_sample",
         "tiny_test_00000.mp4",
-        "tiny_vid",
     ]
 
 
@@ -406,7 +407,7 @@ def test_ctrl_c_online_keeps_what_was_written(long_clip, tmp_path):
     frames = count(tmp_path / "out/clip.mp4")
     assert f"out/clip.mp4, out/clip.json, out/clip.csv: the first {frames} frames" in said
     assert errors.startswith("interrupted") and "Traceback" not in errors
-    assert "1 inputs were not begun" in errors
+    assert "inputs that were not begun: 1" in errors
     images = json.loads((tmp_path / "out/clip.json").read_text())["images"]
     assert 0 < len(images) == frames < 9000
     assert all(int(row["index"]) < frames for row in rows_of(tmp_path / "out/clip.csv"))
