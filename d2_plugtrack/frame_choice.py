@@ -23,9 +23,9 @@ def index_list(text: str) -> list[int]:
             raise argparse.ArgumentTypeError(
                 f"expected numbers from 0 on, such as 0,20,40 or 10-17, found {text!r}"
             )
-        if last - first >= MOST:
+        chosen.update(range(first, min(last, first + MOST) + 1))
+        if len(chosen) > MOST:
             raise argparse.ArgumentTypeError(f"expected at most {MOST} numbers, found {text!r}")
-        chosen.update(range(first, last + 1))
     return sorted(chosen)
 
 

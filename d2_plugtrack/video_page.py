@@ -6,8 +6,7 @@ browsers are no pleasure. No frames are refused.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from fractions import Fraction
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from .errors import UserError
 from .host import Host
 from .outputs import write_text
 from .stages import Stages, record_stages
+from .video_io import TimedFrame
 from .visualization.page import encode_picture, page_html, shrink
 from .visualization.page_data import page_data
 
@@ -61,9 +61,8 @@ def write_page(
     path: Path,
     name: str,
     host: Host,
-    frames: Iterable[np.ndarray],
+    frames: Iterable[TimedFrame],
     chosen: Sequence[int],
-    frame_rate: Fraction | float,
     *,
     threshold: float,
     width: int,
@@ -72,43 +71,48 @@ def write_page(
 
     Args:
         name: of the video.
-        frames: BGR uint8 (H, W, 3), all of the video.
-        chosen: ascending indices of those on the page. The others are tracked through as well.
-        frame_rate: of the video.
+        frames: all of the video.
+        chosen: ascending indices, at least one, of those on the page. The others are tracked
+            through as well.
         threshold: of the scores that are shown at first.
         width: of pictures, in pixels; smaller ones stay as they are.
 
     Raises:
         UserError: the file cannot be written.
     """
-    stages = record_stages(host, frames, chosen, picture=lambda image: shrink(image, width))
-    times = [float(stage.index / frame_rate) for stage in stages]
+    times: list[float] = []
+
+    def images() -> Iterator[np.ndarray]:
+        for frame in frames:
+            times.append(float(frame.time))
+            yield frame.image
+
+    stages = record_stages(host, images(), chosen, picture=lambda image: shrink(image, width))
+    shown = [times[stage.index] for stage in stages]
     html = page_html(
         name,
-        _facts(host.cfg, stages, frame_rate),
+        _facts(host.cfg, stages, times),
         _settings(host.cfg),
-        _pace(chosen, frame_rate),
-        page_data(stages, times, host.class_names, threshold),
+        _pace(shown),
+        page_data(stages, shown, host.class_names, threshold),
         [encode_picture(stage.image, width) for stage in stages],
     )
     write_text(path, html)
     return stages
 
 
-def _pace(chosen: Sequence[int], frame_rate: Fraction | float) -> float:
-    """Frames per second at which a page plays: as fast as the video, whatever was left out."""
-    steps = len(chosen) - 1
-    return float(frame_rate * steps / (chosen[-1] - chosen[0])) if steps > 0 else float(frame_rate)
+def _pace(times: Sequence[float]) -> float:
+    """Frames per second, on average; 1 where there is one frame."""
+    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 1.0
 
 
-def _facts(
-    cfg: "CfgNode", stages: Sequence[Stages], frame_rate: Fraction | float
-) -> dict[str, str]:
+def _facts(cfg: "CfgNode", stages: Sequence[Stages], times: Sequence[float]) -> dict[str, str]:
     height, width = stages[0].tracked.image_size
+    left_out = f" of {len(times)}" if len(stages) < len(times) else ""
     return {
-        "frames": str(len(stages)),
+        "frames": f"{len(stages)}{left_out}",
         "size": f"{width} × {height}",
-        "rate": f"{float(frame_rate):g} frames/s",
+        "rate": f"{_pace(times):.4g} frames/s",
         "detector": f"{Path(cfg.MODEL.WEIGHTS).name} ({cfg.HOST})",
     }
 

@@ -61,6 +61,20 @@ def test_setup_reads_version_and_packages(setup_arguments):
     assert not [name for name in setup_arguments["packages"] if name.startswith("tests")]
 
 
+def test_files_that_are_no_modules_are_packaged(setup_arguments):
+    package = ROOT / "d2_plugtrack"
+    packaged = {
+        path
+        for name, patterns in setup_arguments["package_data"].items()
+        for pattern in patterns
+        for path in ROOT.joinpath(*name.split(".")).glob(pattern)
+    }
+    others = {p for p in package.rglob("*") if p.is_file() and p.suffix != ".py"}
+    others = {p for p in others if "__pycache__" not in p.parts}
+    assert others == {path for path in packaged if path.is_file()}
+    assert package / "visualization/page_parts/page.html" in others
+
+
 def test_makefile_and_error_message_name_the_same_detectron2():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.findall(r"^DETECTRON2 \?= (.*)$", makefile, re.MULTILINE) == [DETECTRON2_ADDRESS]

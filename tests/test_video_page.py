@@ -1,5 +1,7 @@
 """tools/visualize.py page and animation: limits, refusals before a model is loaded, and files."""
 
+import base64
+import io
 import json
 import re
 import runpy
@@ -13,7 +15,7 @@ from d2_plugtrack import video_page
 from d2_plugtrack.data.tiny_vid import write_tiny_vid
 from d2_plugtrack.errors import UserError
 from d2_plugtrack.picture_file import write_animation
-from d2_plugtrack.video_page import check_page_size, page_frames
+from d2_plugtrack.video_page import check_page_size, page_frames, write_page
 
 ROOT = Path(__file__).resolve().parent.parent
 DETECTOR = [
@@ -41,6 +43,10 @@ def clip(tmp_path_factory):
 def data_in(path):
     text = path.read_text(encoding="utf-8")
     return json.loads(re.search('<script id="data"[^>]*>(.*?)</script', text)[1])
+
+
+def size_of(address):
+    return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).size
 
 
 # ---- limits --------------------------------------------------------------------------------------
@@ -113,14 +119,26 @@ def test_a_moving_picture_has_an_end(main, clip, tmp_path, monkeypatch, capsys):
     assert "--frames: expected at most 4 frames, found 5" in capsys.readouterr().err
 
 
-def test_a_page_of_every_other_frame(main, clip, tmp_path, capsys):
-    output = tmp_path / "page.html"
-    main(["page", "--input", str(clip), "--output", str(output), "--stride", "2", *DETECTOR])
+def test_a_page_of_every_other_frame(main, clip, tmp_path, monkeypatch, capsys):
+    output, pages = tmp_path / "page.html", []
+    arguments = ["--input", str(clip), "--output", str(output), "--stride", "2", "--width", "80"]
+    monkeypatch.setitem(
+        *(main.__wrapped__.__globals__, "write_page"),
+        lambda *args, **more: pages.append(write_page(*args, **more)),
+    )
+    main(["page", *arguments, *DETECTOR])
+    assert [stage.image.shape for stage in pages[0]] == [(64, 80, 3)] * 3  # large ones are not kept
     assert capsys.readouterr().out.startswith(f"{output}: 3 frames of tiny_test_00000, ")
     data = data_in(output)
     assert [(f["index"], f["time"]) for f in data["frames"]] == [(0, 0), (2, 0.08), (4, 0.16)]
-    assert data["frame_rate"] == 12.5 and len(data["pictures"]) == 3
-    assert data["facts"]["detector"] == "torchvision_tiny.pth (torchvision)"
+    assert data["frame_rate"] == 12.5 and data["frames"][0]["width"] == 160
+    assert [size_of(picture) for picture in data["pictures"]] == [(80, 64)] * 3
+    assert data["facts"] == {
+        "frames": "3 of 5",
+        "size": "160 × 128",
+        "rate": "25 frames/s",
+        "detector": "torchvision_tiny.pth (torchvision)",
+    }
     assert data["settings"]["TEST.TFD.ENABLED"] == "True"
     assert data["tracks"] and str(ROOT) not in output.read_text(encoding="utf-8")
     # the frames between are tracked through: of what is followed most was there two frames before

@@ -12,37 +12,30 @@ Examples:
 
 import argparse
 from itertools import islice
-from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from d2_plugtrack.arguments import (
-    CommandParser,
-    add_opts,
-    existing_file,
-    fraction,
-    non_negative_number,
-    positive_int,
-    positive_number,
-)
-from d2_plugtrack.build import needs_tracker
+from d2_plugtrack.arguments import CommandParser, non_negative_number, positive_int
 from d2_plugtrack.core.tracked_video import TrackNumbers
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.frame_choice import check_frames, index_list, middle_frames, spread_frames
-from d2_plugtrack.host import Host, open_host
 from d2_plugtrack.matches import find_matches
-from d2_plugtrack.picture_file import ensure_new, write_animation, write_picture
-from d2_plugtrack.sample import SAMPLE_FRAME_RATE, sample_detector, write_sample_clip
+from d2_plugtrack.picture_file import write_animation, write_picture
+from d2_plugtrack.picture_options import (
+    add_frame_rate,
+    add_shared,
+    add_threshold,
+    add_width,
+    check_sheet,
+    open_detector,
+    open_input,
+)
 from d2_plugtrack.stages import record_stages
-from d2_plugtrack.video_io import FrameSource, open_frames
 from d2_plugtrack.video_page import check_page_size, page_frames, write_page
 from d2_plugtrack.visualization import ROW_TITLES, draw_followed, draw_matches, draw_strips
 from d2_plugtrack.visualization.animation import draw_beside
 
-OUTPUT = Path("output/visualize")  # what nobody asked to be elsewhere
 NUM_CHANNELS = 8  # of `correlation` where none are named
-MOST_PIXELS = 100e6  # of a picture
 NUM_STEPS = 8  # frames of `boxes` where none are named
 NARROWEST, LONGEST = 100, 600  # pixels and frames of `animation`
 
@@ -174,9 +167,9 @@ def page(args: argparse.Namespace) -> None:
     check_frames(chosen, num_frames, source.name)
     check_page_size(next(iter(source)), len(chosen), args.width)
     host = open_detector(args)
-    frames = tqdm(source, "detecting", num_frames, unit="frame", disable=None)
+    frames = tqdm(source.timed(), "detecting", num_frames, unit="frame", disable=None)
     sizes = {"threshold": args.threshold, "width": args.width}
-    write_page(args.output, source.name, host, frames, chosen, frame_rate(args, source), **sizes)
+    write_page(args.output, source.name, host, frames, chosen, **sizes)
     megabytes = args.output.stat().st_size / 1e6
     print(f"{args.output}: {len(chosen)} frames of {source.name}, {megabytes:.1f} MB; open it")
 
@@ -201,61 +194,14 @@ def animation(args: argparse.Namespace) -> None:
         )
         for stage in stages
     ]
-    write_animation(args.output, images, frame_rate(args, source))
+    write_animation(args.output, images, float(source.frame_rate))
     kilobytes = args.output.stat().st_size / 1e3
     print(f"{args.output}: {len(images)} frames of {source.name}, {kilobytes:.0f} kB")
 
 
-def frame_rate(args: argparse.Namespace, source: FrameSource) -> float:
-    """What was asked for, or that of the clip that was made, or of the video."""
-    if args.frame_rate is not None:
-        return args.frame_rate
-    return float(SAMPLE_FRAME_RATE if args.is_sample else source.frame_rate)
-
-
-def open_input(args: argparse.Namespace) -> tuple[FrameSource, int]:
-    """The frames to show and their number, after a look at where the picture goes."""
-    if args.output is None:
-        args.output = OUTPUT / f"{args.command}{args.suffix}"
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-    ensure_new(args.output, args.suffix, args.overwrite)
-    args.is_sample = args.input is None
-    if args.is_sample:
-        args.input = write_sample_clip(OUTPUT / "tiny_vid")
-        print(f"--input: none given, {args.input} was made")
-    source = open_frames(args.input)
-    if source.is_live:
-        raise UserError(f"--input {args.input}: expected a video or images, which have an end")
-    # what a video's header says of its length is an estimate
-    return source, sum(1 for _ in tqdm(source, "counting", unit="frame", disable=None))
-
-
-def check_sheet(source: FrameSource, width: int, num_pictures: int) -> None:
-    """Refuse a sheet that no viewer opens, if all its pictures were as high as the first."""
-    height = width * np.divide(*next(iter(source)).shape[:2])
-    if num_pictures * width * height > MOST_PIXELS:
-        raise UserError(
-            f"--width {width}: expected a sheet of at most {MOST_PIXELS / 1e6:.0f} million pixels, "
-            f"{num_pictures} pictures have {num_pictures * width * height / 1e6:.0f}; take a "
-            "smaller width or fewer frames"
-        )
-
-
-def open_detector(args: argparse.Namespace) -> Host:
-    """The detector with its tracker: without one there is nothing to show."""
-    config_file, opts = args.config_file, args.opts
-    if config_file is None:
-        config_file, weights = sample_detector()
-        opts = [*weights, *opts]
-        print(f"--config-file: none given, {config_file} looks at it")
-    host = open_host(config_file, opts, tracker_required=True)
-    if not needs_tracker(host.cfg):
-        raise UserError("TEST.TFD.ENABLED, TEST.TFD.TRACK: expected True, to show tracking")
-    return host
-
-
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(__doc__)
+    parser.set_defaults(frame_rate=None)  # of the commands that show none
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     command = commands.add_parser("correlation", text=CORRELATION, help="what the tracker compares")
@@ -316,58 +262,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     for command in commands.choices.values():
         add_shared(command)
     return parser.parse_args(argv)
-
-
-def add_threshold(command: CommandParser) -> None:
-    """``--threshold``."""
-    command.add_argument(
-        "--threshold",
-        type=fraction,
-        default=0.2,
-        metavar="SCORE",
-        help="boxes of no class that scores as high are left out (default: %(default)s)",
-    )
-
-
-def add_width(command: CommandParser) -> None:
-    """``--width``."""
-    command.add_argument(
-        "--width",
-        type=positive_int,
-        default=480,
-        metavar="PIXELS",
-        help="of a frame in the picture (default: %(default)s)",
-    )
-
-
-def add_frame_rate(command: CommandParser) -> None:
-    """``--frame-rate``."""
-    command.add_argument(
-        "--frame-rate",
-        type=positive_number,
-        metavar="FPS",
-        help="default: the video's own, 25 of images",
-    )
-
-
-def add_shared(command: CommandParser) -> None:
-    """What every subcommand takes."""
-    command.add_argument("--input", help="a video or a folder of images")
-    command.add_argument("--output", type=Path, metavar="FILE", help=f"(default: in {OUTPUT})")
-    command.add_argument(
-        "--frames",
-        type=index_list,
-        metavar="N,N-N",
-        help="which to show, counted from 0: 0,20,40 or 10-17",
-    )
-    command.add_argument("--overwrite", action="store_true", help="replace an older output")
-    command.add_argument(
-        "--config-file",
-        type=lambda text: str(existing_file(text)),
-        metavar="FILE",
-        help="of the detector with its tracker; MODEL.WEIGHTS among the KEY VALUE pairs",
-    )
-    add_opts(command)
 
 
 if __name__ == "__main__":

@@ -300,6 +300,23 @@ def test_following_gives_the_same_deltas(build_tracker):
 
 
 @torch.no_grad()
+def test_what_is_compared_is_what_is_followed(build_tracker):
+    tracker, boxes, seen = build_staged(build_tracker), edge_boxes(SIZE), []
+    prev, curr = tracker.reduced_maps(random_stages(2), [SIZE] * 2)
+    templates = tracker.remember(prev, boxes)
+    tracker.response_block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    tracker.follow(templates, curr, SIZE)
+    compared = tracker.compare(templates, curr)
+    assert len(seen) == 1 and torch.equal(compared.response, seen[0])
+    assert torch.equal(compared.template, templates.features)
+    # one place by hand: the template over rows 3 to 9 and columns 14 to 20 of the window
+    place = (compared.template * compared.search[:, :, 3:10, 14:21]).sum(dim=(2, 3))
+    torch.testing.assert_close(compared.response[:, :, 3, 14], place, rtol=1e-4, atol=1e-4)
+    nothing = tracker.compare(tracker.remember(prev, boxes[:0]), curr)
+    assert [maps.shape[0] for maps in nothing] == [0, 0, 0]
+
+
+@torch.no_grad()
 def test_nothing_is_remembered_and_followed(build_tracker):
     tracker, nothing = build_staged(build_tracker), torch.zeros(0, 4)
     prev, curr = tracker.reduced_maps(random_stages(2), [SIZE] * 2)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from d2_plugtrack.visualization import draw_tracks
+from d2_plugtrack.visualization import draw_boxes, draw_tracks
 
 FRAME = np.full((240, 320, 3), 60, np.uint8)
 BOX = np.array([[100.0, 80, 200, 180]])
@@ -113,3 +113,43 @@ def test_masks_go_with_their_boxes_where_one_is_left_out():
 def test_masks_of_another_number_or_size_are_refused(shape):
     with pytest.raises(ValueError, match=r"expected masks \(1, 240, 320\), one per box, found"):
         draw_tracks(FRAME, BOX, ["car"], np.array([4]), np.zeros(shape, bool))
+
+
+def test_boxes_have_the_colors_that_are_given():
+    boxes = np.concatenate([BOX, [[20.0, 20, 60, 60]]])
+    drawn = draw_boxes(FRAME, boxes, ["", ""], ["#102030", "#FF8000"])
+    assert line_color(drawn) == (0x30, 0x20, 0x10)
+    assert line_color(drawn, 40, 60) == (0x00, 0x80, 0xFF)
+    again = draw_boxes(FRAME, boxes[::-1], ["", ""], ["#FF8000", "#102030"])
+    np.testing.assert_array_equal(again, drawn)
+
+
+def test_an_empty_label_is_not_drawn():
+    drawn = draw_boxes(FRAME, BOX, [""], ["#FFFFFF"])
+    changed = (drawn != FRAME).any(axis=2)
+    assert changed.any() and not changed[:78].any()
+    boxes = np.concatenate([BOX, BOX + 30])
+    named = (draw_boxes(FRAME, boxes, ["", "car"], ["#FFFFFF"] * 2) != FRAME).any(axis=2)
+    assert (
+        not named[:78].any()
+        and named[95:105, 131:140].all(axis=None) == named[95:105, 131:140].any()
+    )
+
+
+def test_only_corners():
+    drawn = draw_boxes(FRAME, BOX, [""], ["#FFFFFF"], only_corners=True)
+    assert line_color(drawn) == (60, 60, 60) and line_color(drawn, 100, 180) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("thickness", [1, 3, 7])
+def test_lines_are_as_thick_as_asked(thickness):
+    drawn = draw_boxes(FRAME, BOX, [""], ["#FFFFFF"], thickness=thickness)
+    rows = (drawn[:, 150] == 255).all(axis=1).sum()  # of two lines
+    assert thickness <= rows / 2 <= thickness + 2  # OpenCV draws some a little thicker
+
+
+def test_no_boxes_of_any_colors_are_a_copy():
+    for corners in (False, True):
+        drawn = draw_boxes(FRAME, np.zeros((0, 4)), [], [], only_corners=corners)
+        np.testing.assert_array_equal(drawn, FRAME)
+        assert not np.shares_memory(drawn, FRAME)

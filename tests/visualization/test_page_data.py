@@ -69,6 +69,7 @@ def test_boxes_of_every_stage():
     # neighbour was not
     assert second["tracked"] == [[*CAR, 1, 0.4, 0, 1], [*BUS, 0, 0.2, 2, 0]]
     assert second["rescored"] == [[*CAR, 0, 0.6, 0], [*BUS, 0, 0.2, 2]]
+    assert third["tracked"][:2] == [[*CAR, 0, 0.6, 0, 1], [*BUS, 1, 0.8, 1, 0]]
     # the tree is on no path
     assert third["tracked"][2] == [*TREE, 0, 0.5, -1, 0] and len(third["rescored"]) == 2
     assert second["detector"] == third["detector"] == []
