@@ -109,10 +109,11 @@ def _pace(times: Sequence[float]) -> float:
 def _facts(cfg: "CfgNode", stages: Sequence[Stages], times: Sequence[float]) -> dict[str, str]:
     height, width = stages[0].tracked.image_size
     left_out = f" of {len(times)}" if len(stages) < len(times) else ""
+    rate = {"rate": f"{_pace(times):.4g} frames/s"} if len(times) > 1 else {}
     return {
         "frames": f"{len(stages)}{left_out}",
         "size": f"{width} × {height}",
-        "rate": f"{_pace(times):.4g} frames/s",
+        **rate,
         "detector": f"{Path(cfg.MODEL.WEIGHTS).name} ({cfg.HOST})",
     }
 

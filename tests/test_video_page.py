@@ -145,6 +145,17 @@ def test_a_page_of_every_other_frame(main, clip, tmp_path, monkeypatch, capsys):
     assert any(row[7] for row in data["frames"][1]["tracked"])
 
 
+def test_one_image_in_which_there_is_nothing(main, clip, tmp_path):
+    output = tmp_path / "page.html"
+    nothing = ["TEST.TFD.SCORE_THRESH", "1.0", "TEST.PER_FRAME.SCORE_THRESH", "1.0"]
+    image = str(clip / "000000.JPEG")
+    main(["page", "--input", image, "--output", str(output), *DETECTOR, *nothing])
+    data = data_in(output)
+    assert data["tracks"] == [] and data["frame_rate"] == 1
+    assert [frame["detector"] for frame in data["frames"]] == [[]]
+    assert data["facts"]["frames"] == "1" and "rate" not in data["facts"]
+
+
 def test_a_moving_picture(main, clip, tmp_path, capsys):
     output = tmp_path / "beside.webp"
     arguments = ["--input", str(clip), "--output", str(output), "--frames", "1-3"]

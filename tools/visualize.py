@@ -171,7 +171,7 @@ def page(args: argparse.Namespace) -> None:
     sizes = {"threshold": args.threshold, "width": args.width}
     write_page(args.output, source.name, host, frames, chosen, **sizes)
     megabytes = args.output.stat().st_size / 1e6
-    print(f"{args.output}: {len(chosen)} frames of {source.name}, {megabytes:.1f} MB; open it")
+    print(f"{args.output}: {len(chosen)} frames of {source.name}, {megabytes:.2g} MB")
 
 
 def animation(args: argparse.Namespace) -> None:
