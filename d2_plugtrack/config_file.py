@@ -50,10 +50,10 @@ def check_device(name: str) -> None:
     with _mistakes_in(name):
         device = torch.device(name)
     if device.type == "cuda":  # asked for without starting CUDA in this process
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if not count:
+        if not torch.cuda.is_available():
             raise UserError(f"{name}: there is no CUDA here; cpu would do")
-        if (device.index or 0) >= count:
+        count = torch.cuda.device_count()
+        if device.index is not None and device.index >= count:
             raise UserError(f"{name}: this machine has {count} CUDA devices, numbered from 0")
     else:
         with _mistakes_in(name):
