@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from functools import partial
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -84,6 +85,36 @@ def begins_at_the_beginning(path, start):
         video = container.streams.video[0]
         first = origin + round(start / video.time_base)
         return entry.find_entry(container, video, origin, first).pts is None
+
+
+def packets(*changed):
+    """Ten packets, every other one a key frame, with the given changes to the sixth."""
+    found = [
+        SimpleNamespace(size=1, pts=10 * i, dts=10 * i, pos=i, is_keyframe=i % 2 == 0)
+        for i in range(10)
+    ]
+    for packet in found:
+        packet.is_discard = packet.is_corrupt = False
+    for name, value in changed:
+        setattr(found[5], name, value)
+    return SimpleNamespace(demux=lambda stream: iter(found))
+
+
+def test_the_entry_is_two_key_frames_before():
+    find = partial(entry.find_entry, packets(), None, 0)
+    assert find(70) == (40, 4, 70, 7, 0)
+    assert find(60) == (40, 4, 60, 6, 0)
+    assert find(90) == (60, 6, 90, 9, 0)
+    assert find(15) == entry.Entry()  # one key frame before is too few
+    assert find(91) is None
+
+
+@pytest.mark.parametrize(
+    "changed", [("pts", None), ("pts", 30), ("dts", 39), ("is_corrupt", True)], ids=str
+)
+def test_where_packets_do_not_tell_everything_it_is_the_beginning(changed):
+    assert entry.find_entry(packets(changed), None, 0, 70) == entry.Entry()
+    assert entry.find_entry(packets(changed), None, 0, 500) == entry.Entry()
 
 
 def test_where_seeking_fails_decoding_begins_at_the_beginning(tmp_path, monkeypatch):
