@@ -141,6 +141,14 @@ def test_the_mp4_has_the_times_of_its_input(tmp_path, mode):
     assert found.end_time == source.time(9)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_what_the_predictor_was_given_before_is_forgotten(tmp_path, mode):
+    predictor = new_predictor(mode)
+    predictor.step(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    report = run_video(predictor, Clip(LEFTS), OutputPaths(csv=tmp_path / "a.csv"))
+    assert report.frames == 9 and len(predictor.finish()) == 0
+
+
 def test_a_video_is_read_again_only_to_be_drawn(tmp_path):
     passes = {}
     for name in ("a.mp4", "a.csv"):
