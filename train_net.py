@@ -46,6 +46,8 @@ def main(args: argparse.Namespace) -> dict | None:
     cfg = load_config(args.config_file, args.opts)
     cfg.freeze()
     check_datasets(cfg, args.eval_only)
+    if args.eval_only:
+        ensure_weights(cfg.MODEL.WEIGHTS)
     try:
         default_setup(cfg, args)
     except OSError as error:
@@ -76,9 +78,7 @@ def check_processes(cfg: CfgNode, args: argparse.Namespace) -> None:
         raise UserError("--dist-url: expected with --num-machines, as tcp://FIRST_MACHINE:PORT")
     if gpus and count > 1 and cfg.MODEL.DEVICE == "cpu":
         raise UserError(f"MODEL.DEVICE cpu: {count} processes of a machine with GPUs need cuda")
-    if args.eval_only:
-        ensure_weights(cfg.MODEL.WEIGHTS)
-    else:
+    if not args.eval_only:
         scale_to_processes(cfg, count)
         check_weights(cfg, args.resume)
 

@@ -188,8 +188,8 @@ def open_torchvision(cfg: "CfgNode", tracker_required: bool | None = None) -> Ho
     from .hosts.torchvision import TorchvisionDetector
     from .hosts.torchvision_models import build_torchvision_model
 
-    ensure_weights(cfg.MODEL.WEIGHTS)
     speed = build_speed(cfg)
+    ensure_weights(cfg.MODEL.WEIGHTS)
     model = build_torchvision_model(
         cfg.MODEL.NAME,
         cfg.MODEL.NUM_CLASSES,

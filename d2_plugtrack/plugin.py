@@ -134,10 +134,10 @@ def load_model(
             ``modeling.checkpoint.load_weights`` refuses.
     """
     check_architecture(cfg)
-    ensure_weights(cfg.MODEL.WEIGHTS)
     if tracker_required is None:
         tracker_required = needs_tracker(cfg)
     speed = build_speed(cfg)
+    ensure_weights(cfg.MODEL.WEIGHTS)
     model = build_model(cfg).eval()
     load_weights(model, cfg.MODEL.WEIGHTS, tracker_required=tracker_required)
     speed_up(model.parts(), speed)

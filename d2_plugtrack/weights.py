@@ -33,8 +33,8 @@ def ensure_weights(path: str) -> None:
     if not path:
         raise UserError("MODEL.WEIGHTS is empty: expected the path of a weights file")
     if "://" not in path and not os.path.isfile(path.split("?")[0]):
-        found = "a folder" if os.path.isdir(path) else "no such file"
-        raise UserError(f"MODEL.WEIGHTS {path}: {found}")
+        but = ", but a folder" if os.path.isdir(path) else ""
+        raise UserError(f"MODEL.WEIGHTS {path}: no such file{but}")
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

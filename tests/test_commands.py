@@ -190,7 +190,7 @@ MISTAKES_WITH_KEYS = {
     "an option behind the keys": (("SEED", "1", "--json", "x"), "--json: expected before"),
     "a value of another type": (("TEST.TFD.MERGE_THRESH", "much"), "TEST.TFD.MERGE_THRESH"),
     "weights that are not there": (("MODEL.WEIGHTS", "nowhere.pth"), "nowhere.pth: no such file"),
-    "weights that are a folder": (("MODEL.WEIGHTS", str(ROOT)), f"{ROOT}: a folder"),
+    "weights that are a folder": (("MODEL.WEIGHTS", str(ROOT)), "no such file, but a folder"),
     "no CUDA": (("MODEL.DEVICE", "cuda"), "MODEL.DEVICE cuda: there is no CUDA here"),
     "a device that is none": (("MODEL.DEVICE", "nonsense"), "MODEL.DEVICE nonsense: "),
     "an unknown option": (("--nonsense",), "unrecognized arguments: --nonsense"),

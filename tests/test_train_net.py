@@ -317,7 +317,7 @@ def test_processes_that_have_no_gpu_are_refused(monkeypatch, count, device, name
     cfg = load_config(PLUGTRACK, SMALL)
     cfg.MODEL.DEVICE = device
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    args = SimpleNamespace(num_gpus=count, num_machines=1, eval_only=True)
+    args = SimpleNamespace(num_gpus=count, num_machines=1, machine_rank=0, eval_only=True)
     with pytest.raises(UserError, match=named):
         check_processes(cfg, args)
 
@@ -392,7 +392,12 @@ MISTAKES = {
         *(TRAIN, STAGE_ONE, ["MODEL.ROI_HEADS.NAME", "OHEMHeads"]),
         "MODEL: cannot be built from these keys: No object named 'OHEMHeads'",
     ),
-    "no processes": (TRAIN, [*STAGE_ONE, "--num-gpus", "0"], [], "--num-gpus 0: expected at"),
+    "no processes": (
+        TRAIN,
+        [*STAGE_ONE, "--num-gpus", "0"],
+        [],
+        "--num-gpus: expected a whole number of at least 1",
+    ),
     "machines without an address": (
         *(TRAIN, [*STAGE_ONE, "--num-machines", "2"], []),
         "--dist-url: expected with --num-machines",
@@ -417,7 +422,11 @@ MISTAKES = {
         "TEST.VID.PROTOCOL voc: expected one of fgfa",
     ),
     "precision": (
-        *(TRAIN, [*STAGE_TWO, "--eval-only"], ["TEST.SPEED.PRECISION", "half"]),
+        *(
+            TRAIN,
+            [*STAGE_TWO, "--eval-only"],
+            ["TEST.SPEED.PRECISION", "half", "MODEL.WEIGHTS", "{text}"],
+        ),
         "TEST.SPEED.PRECISION half: expected one of float32, bf16, fp16",
     ),
     "options of inference": (
@@ -443,12 +452,17 @@ MISTAKES = {
         *(OVERLAPS, [*TOOL, "--json", "{nofolder}/a.json"], ["MODEL.WEIGHTS", "{absent}"]),
         "{nofolder}/a.json: expected an existing folder",
     ),
-    "ablation, batch": (ABLATION, [*TOOL, "--batch-size", "0"], [], "--batch-size 0: expected"),
+    "ablation, batch": (
+        ABLATION,
+        [*TOOL, "--batch-size", "0"],
+        [],
+        "--batch-size: expected a whole number of at least 1",
+    ),
     "overlaps, gap": (
         OVERLAPS,
         [*TOOL, "--gaps", "1", "0", *STAGE_TWO],
         [],
-        "--gaps 1 0: expected",
+        "--gaps: expected a whole number of at least 1",
     ),
     "ablation, no tracker": (
         *(ABLATION, TOOL, ["TEST.TFD.ENABLED", "False", "MODEL.WEIGHTS", "{detector}"]),
