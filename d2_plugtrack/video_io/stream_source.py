@@ -22,8 +22,8 @@ READ_TIMEOUT = 10.0  # seconds without anything new after which a stream has end
 class StreamSource(FrameSource):
     """The first moving-picture stream of what an address sends, through PyAV.
 
-    A stream that stalls or breaks ends with what came, a warning, and its losses; what does not
-    decode before its first frame is none, as streams are met in the middle.
+    A stream that stalls or breaks ends with what came, a warning, and its losses. What comes before
+    its first key frame is none of them, as streams are met in the middle.
 
     Args:
         address: that FFmpeg knows.
@@ -60,7 +60,7 @@ class StreamSource(FrameSource):
         try:
             with stack:
                 packets = packets_to_the_end(container.demux(stream), tally)
-                frames = _from_the_first(decode(packets, stream, tally), tally)
+                frames = decode(packets, stream, tally)
                 yield from selection.pick(timeline.timed(frames), Converter())
         finally:
             self.losses = tally.losses(selection.num_read)
@@ -72,15 +72,6 @@ class StreamSource(FrameSource):
             raise UserError(f"{self._shown}: expected frames {self._excerpt}, found none")
         if self.losses:
             logger.warning("%s broke off or was damaged: %s", self._shown, self.losses)
-
-
-def _from_the_first(frames: Iterator, tally: Tally) -> Iterator:
-    """The frames; what was lost before the first is forgotten."""
-    for frame in frames:
-        tally.undecodable = tally.damaged = 0
-        yield frame
-        break
-    yield from frames
 
 
 def short_name(address: str) -> str:
