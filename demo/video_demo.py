@@ -59,6 +59,7 @@ from d2_plugtrack.window import NoScreen, Window
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path("output/video_demo")
+NOTICE = "interrupted: finishing what was written; once more ends it at once and keeps nothing"
 SAMPLE, SAMPLE_RATE = "test/tiny_test_00000", 10
 
 
@@ -81,7 +82,7 @@ def quiet_libraries() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     quiet_libraries()
     args = parse_args(argv)
-    with Interrupts("interrupted: ending in good order; once more ends it at once") as interrupts:
+    with Interrupts(NOTICE) as interrupts:
         try:
             code = run(args, interrupts)
         except Interrupted:

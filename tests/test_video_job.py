@@ -19,6 +19,7 @@ from d2_plugtrack.output_paths import OutputPaths
 from d2_plugtrack.predictor import VideoPredictor
 from d2_plugtrack.video_io import FrameSource, Losses, TimedFrame, open_frames
 from d2_plugtrack.video_job import run_video
+from tests.tracked import make_objects
 
 MODES = ["offline", "online"]
 HEIGHT, WIDTH = 48, 64
@@ -140,6 +141,14 @@ def test_the_mp4_has_the_times_of_its_input(tmp_path, mode):
     assert found.end_time == source.time(9)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_what_the_predictor_was_given_before_is_forgotten(tmp_path, mode):
+    predictor = new_predictor(mode)
+    predictor.step(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    report = run_video(predictor, Clip(LEFTS), OutputPaths(csv=tmp_path / "a.csv"))
+    assert report.frames == 9 and len(predictor.finish()) == 0
+
+
 def test_a_video_is_read_again_only_to_be_drawn(tmp_path):
     passes = {}
     for name in ("a.mp4", "a.csv"):
@@ -224,6 +233,37 @@ def test_a_second_signal_leaves_nothing(tmp_path, mode):
             new_predictor(mode), Clip(LEFTS), all_paths(tmp_path), show=show, interrupts=interrupts
         )
     assert interrupts.again and list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_a_signal_while_a_frame_is_waited_for(tmp_path, second):
+    class Waiting:
+        """A predictor that gets signals after a frame: in the next, and while that is given up."""
+
+        mode, class_names = "online", ["x", "y"]
+
+        def reset(self):
+            pass
+
+        def __call__(self, frames, batch_size):
+            next(frames)
+            yield make_objects([[1, 1, 9, 9]], [0])
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                pytest.fail("went on")
+            finally:
+                if second:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+    paths = all_paths(tmp_path)
+    with Interrupts() as interrupts:
+        if second:
+            with pytest.raises(Interrupted):
+                run_video(Waiting(), Clip(LEFTS), paths, interrupts=interrupts)
+            assert list((tmp_path / "new").iterdir()) == []
+        else:
+            assert run_video(Waiting(), Clip(LEFTS), paths, interrupts=interrupts).frames == 1
+            assert set(written_frames(paths).values()) == {1}
 
 
 def test_a_signal_while_detecting_leaves_nothing_and_the_predictor_ready(tmp_path):
