@@ -18,6 +18,7 @@ from .core.rescoring import TrackedObjects
 from .core.tfd import FrameResult
 from .core.tracked_video import TrackNumbers
 from .core.video_rescorer import VideoRescorer
+from .frame_inputs import prepare_frames, uploaded
 from .host import Host
 from .predictor import usual_batch_size
 from .prefetch import batches, prefetch
@@ -52,11 +53,12 @@ def record_stages(
 
     Raises:
         UserError: settings that do not fit together.
+        ValueError: a frame of another shape or type.
         FloatingPointError: something of a frame is not finite; it is named.
     """
     stock = build_ablation_runs(host.cfg, None, [ABLATION_ROWS[0]])[ABLATION_ROWS[0].name].pipeline
     tracking = build_pipeline(host.cfg, host.tracker, masks=True)
-    rescorer = VideoRescorer(build_rescoring(host.cfg)._replace(online=False), None)
+    rescorer = VideoRescorer(build_rescoring(host.cfg), spooling=None)  # offline, whatever the mode
     numbers = TrackNumbers()
     recorded: list[tuple | None] = []
     rescored: list[tuple | None] = []
@@ -84,8 +86,9 @@ def detect_images(
     host: Host, frames: Iterable[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, DetectedFrame]]:
     """Every frame with what is detected in it; read and prepared while others are detected."""
-    size = usual_batch_size(torch.device(getattr(host.detector, "device", "cpu")))
-    prepared = ((batch, [host.prepare(f) for f in batch]) for batch in batches(frames, size))
-    for batch, given in prefetch(prepared, READ_AHEAD):
-        detected = detect_frames(host.detector, host.tracker, given)
-        yield from zip(batch, detected, strict=True)
+    device = torch.device(getattr(host.detector, "device", "cpu"))
+    groups = batches(frames, usual_batch_size(device))
+    prepared = ((group, prepare_frames(group, host.prepare, device)) for group in groups)
+    for group, given in prefetch(prepared, READ_AHEAD):
+        given = [uploaded(g, device) for g in given]
+        yield from zip(group, detect_frames(host.detector, host.tracker, given), strict=True)

@@ -89,6 +89,11 @@ def test_chosen_frames_are_those_of_the_whole_clip(host, stages, clip):
         assert_same(stage.objects, stages[stage.index].objects)
 
 
+def test_a_frame_that_is_none_is_refused(host, clip):
+    with pytest.raises(ValueError, match=r"expected \(H, W, 3\) uint8, got \(128, 160\)"):
+        record_stages(host, [clip[0], clip[1][:, :, 0]])
+
+
 def test_no_frames_give_nothing(host):
     assert record_stages(host, []) == []
 

@@ -116,6 +116,8 @@ def test_frames_of_other_sizes_go_into_one_strip():
 
 def test_tracks_of_boxes():
     np.testing.assert_array_equal(box_tracks(RESCORED, OBJECTS), [3, -1])
+    other = RESCORED._replace(kept=KEPT[::-1])
+    np.testing.assert_array_equal(box_tracks(other, OBJECTS), [-1, 3])
 
 
 def test_the_likeliest_comes_last():
