@@ -42,9 +42,8 @@ class StreamSource(FrameSource):
         self.name, self._excerpt = short_name(self._shown), excerpt
         options = {"timeout": (OPEN_TIMEOUT, READ_TIMEOUT)}
         if address.lower().startswith("rtsp"):
-            options["options"] = {
-                "rtsp_transport": "tcp"
-            }  # UDP loses packets, and firewalls stop it
+            # UDP loses packets, and firewalls stop it
+            options["options"] = {"rtsp_transport": "tcp"}
         with ExitStack() as stack:
             opened = stack.enter_context(open_container(address, self._shown, **options))
             self._rate = stated_rate(opened[1]) or default_frame_rate
@@ -75,6 +74,7 @@ class StreamSource(FrameSource):
 
 
 def short_name(address: str) -> str:
+    """A file name for what an address sends: the last part of its path, or its host."""
     parts = urlsplit(address)
     last = parts.path.rstrip("/").rpartition("/")[2].rpartition(".")
     name = last[0] or last[2] or parts.hostname or parts.scheme
