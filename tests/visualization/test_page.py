@@ -129,12 +129,22 @@ const look = () => ({
 });
 const press = (key) =>
   document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+// The browser's clock runs ahead of the machine here; pictures are decoded by the machine's.
+const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
+const settled = () => !frames.length || shown === state.frame;
+const settle = async () => {
+  for (let tries = 0; tries < 300 && !settled(); tries++) {
+    for (let spin = 0; spin < 200000; spin++) Math.random();
+    await pause(5);
+  }
+};
 const steps = [STEPS];
 (async () => {
   const seen = [];
   for (const step of steps) {
     step();
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await pause(300);
+    await settle();
     seen.push(look());
   }
   document.body.append(element("pre", {}, JSON.stringify(seen)));
@@ -149,7 +159,7 @@ def seen_in_browser(tmp_path, text, address, *steps):
     path.write_text(text.replace("</body>", script), encoding="utf-8")
     command = [
         *(CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"),
-        *("--window-size=1280,800", f"--virtual-time-budget={1000 + 400 * len(steps)}"),
+        *("--window-size=1280,800", f"--virtual-time-budget={1000 + 2000 * len(steps)}"),
         *(f"--user-data-dir={tmp_path / 'profile'}", f"{path.as_uri()}{address}"),
     ]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -16,9 +16,12 @@ function imageOf(frame) {
   return decoded.get(frame);
 }
 
+let shown = null; // the frame on the screen
+
 // The picture and its boxes change together, when the picture is there.
 async function showFrame() {
   const wanted = state.frame;
+  if (wanted === shown) return showBoxes();
   const image = imageOf(wanted);
   await image.decode();
   if (state.frame !== wanted) return;
@@ -26,7 +29,8 @@ async function showFrame() {
   [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
   canvas.getContext("2d").drawImage(image, 0, 0);
   showBoxes();
-  document.body.dataset.frame = indexOf(wanted); // what is on the screen
+  shown = wanted;
+  document.body.dataset.frame = indexOf(wanted);
   for (let ahead = 1; ahead <= AHEAD; ahead++) if (wanted + ahead <= last) imageOf(wanted + ahead);
 }
 
