@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from d2_plugtrack.data.tiny_vid import write_tiny_vid
-from d2_plugtrack.video_io import VideoWriter, open_frames
+from d2_plugtrack.video_io import open_frames
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIP = "tiny_vid/Data/VID/test/tiny_test_00000"
@@ -137,20 +137,6 @@ def test_video_demo_on_a_folder_of_frames(data_root, tmp_path, name):
         assert x >= 0 and y >= 0 and x + width <= 160 and y + height <= 128
     per_track = [a["instance_id"] for a in found]
     assert max(per_track.count(i) for i in set(per_track)) > 5  # ids last
-
-
-@pytest.mark.detectron2
-def test_the_readmes_example(data_root, tmp_path):
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    for name in ("configs", "demo"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "output/demo/detectron2").mkdir(parents=True)
-    with VideoWriter(tmp_path / "output/demo/detectron2/clip.mp4", 10) as writer:
-        for frame in open_frames(data_root / CLIP):
-            writer.write(frame)
-    result = run(data_root, "-c", example, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert result.stdout.count("tensor(") > 30 and "_" in result.stdout
 
 
 def test_the_example_runs_without_detectron2(tmp_path):
