@@ -22,6 +22,7 @@ from .core.spool import Spooling
 from .core.tfd import FrameResult, VideoPipeline
 from .core.tracked_video import TrackedVideo, TrackNumbers
 from .errors import UserError
+from .frame_inputs import prepare_frames, uploaded
 from .host import Host, open_detectron2, open_host
 from .outputs import os_errors_name
 from .prefetch import batches, prefetch
@@ -285,18 +286,14 @@ class VideoPredictor:
             if self._video is video:
                 self._being_read = False
 
-    @torch.no_grad()
     def _prepare_all(self, frames: Sequence[np.ndarray]) -> list[Any]:
-        for frame in frames:
-            _check_frame(frame)
-        given = list(frames) if self.prepare is None else [self.prepare(f) for f in frames]
-        return given if self.device.type != "cuda" else [_pinned(g) for g in given]
+        return prepare_frames(frames, self.prepare, self.device)
 
     def _detect(self, given: list[Any]) -> Iterator[tuple[FrameResult, TrackedObjects | None]]:
         """Results of prepared frames and, online, their objects."""
         if not given:
             return
-        given = [_uploaded(g, self.device) for g in given]
+        given = [uploaded(g, self.device) for g in given]
         with torch.no_grad():
             detected = detect_frames(self.detector, self.pipeline.tracker, given)
         for frame in detected:
@@ -343,35 +340,3 @@ def _labels_of(names: Collection[str] | None, class_names: Sequence[str]) -> lis
         if name not in class_names:
             raise UserError(f"class {name}: expected one of {', '.join(class_names)}")
     return [label for label, name in enumerate(class_names) if name in names]
-
-
-def _check_frame(frame: np.ndarray) -> None:
-    if not isinstance(frame, np.ndarray):
-        raise ValueError(f"frame: expected an array (H, W, 3) of uint8, got {type(frame).__name__}")
-    is_image = frame.ndim == 3 and frame.shape[2] == 3 and frame.size > 0
-    if not is_image or frame.dtype != np.uint8:
-        raise ValueError(f"frame: expected (H, W, 3) uint8, got {frame.shape} of {frame.dtype}")
-
-
-def _pinned(prepared: Any) -> Any:
-    """An image in detectron2's dict in pinned memory; whatever else is given stays as it is.
-
-    From there it goes to a GPU while the processor, and what the GPU has to do, go on.
-    """
-    image = _image_of(prepared)
-    if image is None or image.device.type != "cpu":
-        return prepared
-    return {**prepared, "image": image.pin_memory()}
-
-
-def _uploaded(prepared: Any, device: torch.device) -> Any:
-    """The same on its way to the device, in the stream of the detector."""
-    image = _image_of(prepared)
-    if device.type != "cuda" or image is None or not image.is_pinned():
-        return prepared
-    return {**prepared, "image": image.to(device, non_blocking=True)}
-
-
-def _image_of(prepared: Any) -> torch.Tensor | None:
-    image = prepared.get("image") if isinstance(prepared, dict) else None
-    return image if isinstance(image, torch.Tensor) else None
