@@ -18,8 +18,9 @@ from .sources import Losses
 class Tally:
     """What one iteration notes of packets.
 
-    ``hidden`` are packets that an edit list says not to show; ``end`` is the timestamp at which
-    the last of the others ends.
+    ``hidden`` are frames that were counted and are not shown: an edit list says so of a packet, or
+    an AVI shows the frame before for longer. ``end`` is the timestamp at which the last packet that
+    is shown ends.
     """
 
     undecodable: int = 0
@@ -34,9 +35,15 @@ class Tally:
         """Note whether it is shown, and until when."""
         if packet.is_discard:
             self.hidden += 1
-        elif packet.pts is not None and not keeps_no_times(packet.stream):
-            end = packet.pts + (packet.duration or 0)
-            self.end = end if self.end is None else max(self.end, end)
+            return
+        by_decoding = keeps_no_times(packet.stream)
+        start = packet.dts if by_decoding else packet.pts
+        if start is None:
+            return
+        if by_decoding and self.end is not None:
+            self.hidden += max(0, start - self.end)
+        end = start + (packet.duration or 0)
+        self.end = end if self.end is None else max(self.end, end)
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def find_entry(container, stream, origin: int, first: int) -> Entry | None:
     if max(shown) < first:
         return None
     keys = [place for place, header in enumerate(headers) if header.is_key and header.pts <= first]
-    if len(keys) < 2:
+    if len(keys) < 2 or headers[keys[-2]].position is None:
         return Entry()
     index = sum(origin <= pts < first for pts in shown)
     hidden = sum(header.is_hidden for header in headers[: keys[-2]])

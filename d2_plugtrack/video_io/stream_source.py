@@ -22,8 +22,8 @@ READ_TIMEOUT = 10.0  # seconds without anything new after which a stream has end
 class StreamSource(FrameSource):
     """The first moving-picture stream of what an address sends, through PyAV.
 
-    A stream that stalls or breaks ends with what came, a warning, and its losses; what does not
-    decode before its first frame is none, as streams are met in the middle.
+    A stream that stalls or breaks ends with what came, a warning, and its losses. What comes before
+    its first key frame is none of them, as streams are met in the middle.
 
     Args:
         address: that FFmpeg knows.
@@ -42,9 +42,8 @@ class StreamSource(FrameSource):
         self.name, self._excerpt = short_name(self._shown), excerpt
         options = {"timeout": (OPEN_TIMEOUT, READ_TIMEOUT)}
         if address.lower().startswith("rtsp"):
-            options["options"] = {
-                "rtsp_transport": "tcp"
-            }  # UDP loses packets, and firewalls stop it
+            # UDP loses packets, and firewalls stop it
+            options["options"] = {"rtsp_transport": "tcp"}
         with ExitStack() as stack:
             opened = stack.enter_context(open_container(address, self._shown, **options))
             self._rate = stated_rate(opened[1]) or default_frame_rate
@@ -60,7 +59,7 @@ class StreamSource(FrameSource):
         try:
             with stack:
                 packets = packets_to_the_end(container.demux(stream), tally)
-                frames = _from_the_first(decode(packets, stream, tally), tally)
+                frames = decode(packets, stream, tally)
                 yield from selection.pick(timeline.timed(frames), Converter())
         finally:
             self.losses = tally.losses(selection.num_read)
@@ -74,16 +73,8 @@ class StreamSource(FrameSource):
             logger.warning("%s broke off or was damaged: %s", self._shown, self.losses)
 
 
-def _from_the_first(frames: Iterator, tally: Tally) -> Iterator:
-    """The frames; what was lost before the first is forgotten."""
-    for frame in frames:
-        tally.undecodable = tally.damaged = 0
-        yield frame
-        break
-    yield from frames
-
-
 def short_name(address: str) -> str:
+    """A file name for what an address sends: the last part of its path, or its host."""
     parts = urlsplit(address)
     last = parts.path.rstrip("/").rpartition("/")[2].rpartition(".")
     name = last[0] or last[2] or parts.hostname or parts.scheme

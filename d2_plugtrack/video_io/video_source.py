@@ -53,7 +53,7 @@ class VideoSource(FrameSource):
             self._time_base, self._origin = stream.time_base, self._first_stamp(container, stream)
         self._entry = self._find_entry() if excerpt.start else Entry()
         self.frame_rate = self._rate / excerpt.stride
-        self.num_frames = whole and excerpt.num_frames(whole, self._rate)
+        self.num_frames = (whole and excerpt.num_frames(whole, self._rate)) or None
 
     def timed(self) -> Iterator[TimedFrame]:
         tally, timeline = Tally(hidden=self._entry.hidden), self._timeline()

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from functools import partial
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -40,7 +41,9 @@ CLIPS = {
     "mpeg4.avi": {"codec": "mpeg4", "g": "12", "bf": "2"},
     "no_times.h264": {"g": "12", "bf": "3"},
 }
-FROM_THE_BEGINNING = {"one_key_frame.mp4", "no_times.h264", "b_frames.avi", "mpeg4.avi"}
+FROM_THE_BEGINNING = {
+    *("one_key_frame.mp4", "no_times.h264", "mpeg2.mpg", "b_frames.avi", "mpeg4.avi")
+}
 
 
 def read(path, **excerpt):
@@ -63,8 +66,8 @@ def test_any_start_gives_what_the_beginning_gives(tmp_path, name, caplog):
     for start in [times[1], times[12], times[13], times[23], Fraction(13, 10), times[-1]]:
         _, found = read(path, start=start)
         assert found == [frame for frame in whole if frame[1] >= start], start
-    _, found = read(path, start=times[20], end=times[30], stride=4)
-    assert found == whole[20:30:4]
+    _, found = read(path, start=times[21], end=times[30], stride=4)
+    assert found == whole[21:30:4]
     _, found = read(path, end=times[30] + Fraction(1, 10**6))
     assert found == whole[:31]
     assert not caplog.records
@@ -84,6 +87,36 @@ def begins_at_the_beginning(path, start):
         return entry.find_entry(container, video, origin, first).pts is None
 
 
+def packets(*changed):
+    """Ten packets, every other one a key frame, with the given changes to the sixth."""
+    found = [
+        SimpleNamespace(size=1, pts=10 * i, dts=10 * i, pos=i, is_keyframe=i % 2 == 0)
+        for i in range(10)
+    ]
+    for packet in found:
+        packet.is_discard = packet.is_corrupt = False
+    for name, value in changed:
+        setattr(found[5], name, value)
+    return SimpleNamespace(demux=lambda stream: iter(found))
+
+
+def test_the_entry_is_two_key_frames_before():
+    find = partial(entry.find_entry, packets(), None, 0)
+    assert find(70) == (40, 4, 70, 7, 0)
+    assert find(60) == (40, 4, 60, 6, 0)
+    assert find(90) == (60, 6, 90, 9, 0)
+    assert find(15) == entry.Entry()  # one key frame before is too few
+    assert find(91) is None
+
+
+@pytest.mark.parametrize(
+    "changed", [("pts", None), ("pts", 30), ("dts", 39), ("is_corrupt", True)], ids=str
+)
+def test_where_packets_do_not_tell_everything_it_is_the_beginning(changed):
+    assert entry.find_entry(packets(changed), None, 0, 70) == entry.Entry()
+    assert entry.find_entry(packets(changed), None, 0, 500) == entry.Entry()
+
+
 def test_where_seeking_fails_decoding_begins_at_the_beginning(tmp_path, monkeypatch):
     path = encode(tmp_path / "clip.mp4", moving_frames(COUNT), g="5")
     _, expected = read(path, start=1.5)
@@ -93,13 +126,14 @@ def test_where_seeking_fails_decoding_begins_at_the_beginning(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("earlier", [0, 100])
-def test_times_that_come_twice_or_go_back_do_not_confuse(tmp_path, earlier):
-    """Two transport streams in one file; the second begins at the same time, or 4 s earlier."""
-    forth = encode(tmp_path / "0.ts", moving_frames(60), g="5", stamps=range(100, 160))
-    stamps = range(100 - earlier, 160 - earlier)
-    back = encode(tmp_path / "1.ts", moving_frames(60)[::-1], g="5", stamps=stamps)
-    path = tmp_path / "both.ts"
-    path.write_bytes(forth.read_bytes() + back.read_bytes())
+@pytest.mark.parametrize("name, codec", [("clip.ts", "libx264"), ("clip.mpg", "mpeg2video")])
+def test_times_that_come_twice_or_go_back_do_not_confuse(tmp_path, name, codec, earlier):
+    """Two videos in one file; the second begins at the same time, or 4 s earlier."""
+    options = {"codec": codec, "g": "5"}
+    path, stamps = tmp_path / name, range(100 - earlier, 160 - earlier)
+    forth = encode(path, moving_frames(60), stamps=range(100, 160), **options).read_bytes()
+    back = encode(path, moving_frames(60)[::-1], stamps=stamps, **options).read_bytes()
+    path.write_bytes(forth + back)
     whole = list(open_frames(path).timed())
     assert [frame.time for frame in whole] == [Fraction(i, 25) for i in range(120)]
     for start in [*range(1, 60, 7), 70, 110]:

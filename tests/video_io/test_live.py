@@ -196,17 +196,15 @@ def clock(monkeypatch):
 def test_a_camera_is_opened_by_its_number(monkeypatch, clock, caplog):
     camera = FakeCamera(map(solid, COLORS), rate=30.0)
     monkeypatch.setattr(cv2, "VideoCapture", camera)
-    source = open_frames("3", stride=2)
-    assert camera.number == 3 and (source.name, source.frame_rate) == ("camera3", 15)
+    source = open_frames("3")
+    assert camera.number == 3 and (source.name, source.frame_rate) == ("camera3", 30)
     assert source.is_live and source.num_frames is None
     frames = list(source.timed())
-    # the clock stands still between the third and the fourth: a microsecond
-    assert [(frame.index, frame.time) for frame in frames] == [
-        (0, 0),
-        (2, Fraction(80_999, 10**6)),
-        (4, Fraction(160_999, 10**6)),
-    ]
-    np.testing.assert_array_equal(frames[1].image, solid(COLORS[2]))
+    assert [frame.index for frame in frames] == [0, 1, 2, 3, 4]
+    # the first look at the clock is at 1 us; between the third and the fourth it stands still
+    microseconds = [0, 40_999, 80_999, 81_000, 160_999]
+    assert [frame.time for frame in frames] == [Fraction(t, 10**6) for t in microseconds]
+    np.testing.assert_array_equal([frame.image for frame in frames], list(map(solid, COLORS)))
     assert camera.released and source.losses == (5, 0, 1, 0)
     assert "camera3 broke off: read 5 frames" in caplog.text
     assert source.end_time == frames[-1].time + Fraction(1, 30)

@@ -47,6 +47,18 @@ def test_what_has_no_times_of_display_comes_at_its_rate(tmp_path, name):
     assert times_of(path) == [Fraction(index, 25) for index in range(12)]
 
 
+@pytest.mark.parametrize(
+    "codec, pixel_format", [("mjpeg", "yuvj420p"), ("mpeg4", "yuv420p"), ("libx264", "yuv420p")]
+)
+def test_frames_that_an_avi_leaves_out_are_not_lost(tmp_path, codec, pixel_format):
+    """Where time goes on without a frame, AVI counts one, and shows the frame before for longer."""
+    stamps = [0, 1, 2, 5, 6, 9, 10, 11]
+    path = encode(tmp_path / "clip.avi", moving_frames(8), codec, pixel_format, stamps=stamps)
+    source = open_frames(path)
+    assert [frame.time for frame in source.timed()] == [Fraction(stamp, 25) for stamp in stamps]
+    assert not source.losses
+
+
 def test_a_video_that_is_read_and_written_keeps_its_times(tmp_path):
     path = encode(
         tmp_path / "in.mkv", moving_frames(10), stamps=STAMPS, time_base=MILLISECOND, g="4", bf="2"
