@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from d2_plugtrack.data.problems import Problems
@@ -347,6 +348,17 @@ def test_a_camera_has_no_offline_mode_and_is_online_otherwise(demo, clip, script
     assert demo("--input", clip, "--output", "o.mp4")[0] == 0 and count("o.mp4") == 12
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_cuda_is_picked_by_itself_and_named_by_device(demo, clip, mode):
+    detector = ["--config-file", CONFIG, "--mode", mode, "--overwrite", "--save-csv"]
+    for device in ([], ["--device", "cuda"], ["--device", "cpu"]):
+        words = [*detector, *device, "--opts", *WEIGHTS[:2]]
+        status, said, errors = demo("--input", clip, "--output", "o.mp4", detector=words)
+        assert (status, errors) == (0, "") and count("o.mp4") == 12
+        assert (", on cpu" if device[1:] == ["cpu"] else ", on cuda") in said
+
+
 def test_help_has_examples_that_are_understood(script, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         script["main"](["--help"])
@@ -362,6 +374,22 @@ def test_help_has_examples_that_are_understood(script, capsys, monkeypatch):
 
 
 # ---- interrupted ---------------------------------------------------------------------------------
+
+
+def test_a_signal_between_two_inputs_is_noted_and_what_was_made_is_said(
+    demo, clip, script, tmp_path
+):
+    def run(predictor, source, *others, **more):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return script["VideoReport"](7, 1, 1.0, source.losses, True)
+
+    other = write_clip(tmp_path / "in/other.mp4", scene(3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(script, "run_video", run)
+        status, said, errors = demo("--input", clip, other, "--output", "out")
+    assert status == 143 and "out/clip.mp4: 7 frames, 1 tracks" in said and "other" not in said
+    assert errors == "inputs that were not begun: 1\n"  # the notice goes past capsys
+
 
 # A shell's & and pytest in the background ignore SIGINT: the script shall not.
 RUN = """
