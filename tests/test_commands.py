@@ -43,6 +43,7 @@ SET = ("--dataset", "tiny_vid_test")
 TINY_TRAIN = str(ROOT / "configs/TinyVID/torchvision_detector_tiny.yaml")
 COMMANDS = [
     Command("tools/ablation.py", SET, TORCHVISION),
+    Command("tools/ablation.py", SET, DETECTRON2, NEEDS),
     Command("tools/eval_identity.py", SET, TORCHVISION),
     Command("tools/eval_tracker.py", SET, TORCHVISION),
     Command("tools/train_torchvision.py", ("--stage", "tracker"), TORCHVISION),
@@ -81,7 +82,7 @@ def call(monkeypatch, capsys):
 
     def call(command: Command, *words) -> tuple[int, str, str]:
         main = load(command.script)
-        forbid_work(monkeypatch, main)
+        forbid_work(monkeypatch, main, command.config == DETECTRON2 or "Trainer" in names_of(main))
         with pytest.raises(SystemExit) as stop:
             main([*map(str, words)])
         return stop.value.code, *capsys.readouterr()
@@ -89,24 +90,24 @@ def call(monkeypatch, capsys):
     return call
 
 
-def forbid_work(monkeypatch, main) -> None:
+def names_of(main) -> dict:
+    return main.__wrapped__.__globals__
+
+
+def forbid_work(monkeypatch, main, detectron2: bool) -> None:
     def work(*args, **kwargs):
         pytest.fail("a model is built or data is read")
 
     places = ["hosts.torchvision_models.build_torchvision_model"]
     places += ["data.catalog.DatasetEntry.load_records", "weights.read_weights"]
-    if command_needs_detectron2(main):
+    if detectron2:
         places += ["plugin.build_model", "training.build_model"]
     for place in places:
         monkeypatch.setattr(f"d2_plugtrack.{place}", work)
-    names = main.__wrapped__.__globals__
+    names = names_of(main)
     for name in ("build_torchvision_model", "read_weights", "build_detector"):
         if name in names:
             monkeypatch.setitem(names, name, work)
-
-
-def command_needs_detectron2(main) -> bool:
-    return "Trainer" in main.__wrapped__.__globals__
 
 
 # ---- help ------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """A user's mistake is one line and exit code 2; a bug stays a bug."""
 
+import os
 import subprocess
 import sys
 import traceback
@@ -120,21 +121,26 @@ import sys
 from d2_plugtrack.errors import exit_on_user_error
 
 @exit_on_user_error
-def main(how):
-    print("first line\\n" + "more\\n" * 100_000)
-    if how == "exit":
+def main(count):
+    print("first line", flush=True)
+    sys.stdin.read()
+    print("more\\n" * count)
+    if count == 1:
         sys.exit(0)
 
-main(sys.argv[1])
+main(int(sys.argv[1]))
 """
 
 
-@pytest.mark.parametrize("how", ["return", "exit"])
-def test_a_reader_that_is_gone_ends_it_without_a_word(how):
-    command = [sys.executable, "-c", PRINTS, how]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+@pytest.mark.parametrize("count", [1, 2, 100_000])  # in the buffer to the end, or not
+def test_a_reader_that_is_gone_ends_it_without_a_word(count):
+    command = [sys.executable, "-c", PRINTS, str(count)]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    with subprocess.Popen(command, env=buffered, **pipes) as process:
         assert process.stdout.readline() == b"first line\n"
         process.stdout.close()
+        process.stdin.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
 

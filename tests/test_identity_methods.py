@@ -81,7 +81,10 @@ def test_paths_and_links_keep_what_is_sure_enough(online):
     expected = [[(0, 1, 0)], [(2, 1, 0)], [(4, 1, 0)]]
     assert track(tracks, MOVING) == expected
     assert track(tracks, MOVING) == expected  # numbers begin anew in every video
-    assert [len(frame) for frame in track(paths_of(0.3, online), MOVING)] == [2, 2, 2]
+    tracks = paths_of(0.3, online)
+    assert [len(frame) for frame in track(tracks, MOVING)] == [2, 2, 2]
+    other = [result_of([50, 70], [[0.9, 0], [0, 0.9]])]
+    assert track(tracks, other) == [[(50, 0, 0), (70, 1, 1)]]
     assert track(paths_of(0.95, online), MOVING) == [[], [], []]
     assert track(paths_of(0.5, online), [result_of([], [])]) == [[]]
     assert track(paths_of(0.5, online), []) == []
