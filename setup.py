@@ -27,7 +27,7 @@ setup(
     # yacs come with fvcore.
     install_requires=[
         "Pillow>=10.0",
-        "av>=14.2",
+        "av>=14.4,<19",
         "fvcore>=0.1.5.post20221221",
         "ijson>=3.2",
         "numba>=0.60",
