@@ -363,6 +363,22 @@ def test_help_has_examples_that_are_understood(script, capsys, monkeypatch):
 
 # ---- interrupted ---------------------------------------------------------------------------------
 
+
+def test_a_signal_between_two_inputs_is_noted_and_what_was_made_is_said(
+    demo, clip, script, tmp_path
+):
+    def run(predictor, source, *others, **more):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return script["VideoReport"](7, 1, 1.0, source.losses, True)
+
+    other = write_clip(tmp_path / "in/other.mp4", scene(3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(script, "run_video", run)
+        status, said, errors = demo("--input", clip, other, "--output", "out")
+    assert status == 143 and "out/clip.mp4: 7 frames, 1 tracks" in said and "other" not in said
+    assert errors == "inputs that were not begun: 1\n"  # the notice goes past capsys
+
+
 # A shell's & and pytest in the background ignore SIGINT: the script shall not.
 RUN = """
 import runpy, signal, sys
