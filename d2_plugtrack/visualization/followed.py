@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
-from torchvision.ops import box_iou
 
+from ..core.boxes import pairwise_iou
 from ..core.tfd import FrameResult
 from .drawing import NO_TRACK_COLOR, draw_boxes
 from .sheets import captioned, contact_sheet, fit_width
@@ -68,7 +68,7 @@ def find_let_go(curr: FrameResult, sources: np.ndarray, let_go_iou: float) -> np
     threshold of that suppression), was not let go: its object is followed still.
     """
     gone = np.sort(sources[~np.isin(sources, curr.source.numpy())])
-    ious = box_iou(curr.mapped_boxes[gone], curr.boxes[curr.source >= 0])
+    ious = pairwise_iou(curr.mapped_boxes[gone], curr.boxes[curr.source >= 0])
     return gone[~(ious > let_go_iou).any(dim=1).numpy()]
 
 
