@@ -141,6 +141,7 @@ def _mistakes_in(source: str, cfg: "CfgNode | None" = None) -> Iterator[None]:
     except (yaml.YAMLError, LookupError, ValueError, AssertionError, RuntimeError) as error:
         reason = error.args[0] if isinstance(error, KeyError) else error
         message = _plainly(" ".join(str(reason).split())[:400])
+        message = message.removeprefix(f"{source.partition(' ')[0]}: ")  # a pair's key, once
         raise UserError(f"{source}: {message}{_like_it(message, cfg or {})}") from error
 
 

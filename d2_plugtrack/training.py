@@ -27,6 +27,7 @@ from torch import nn
 from .build import build_pipeline, build_scoring
 from .checkpoint_folder import FINAL, clear_unfinished
 from .core.detector import detect_frames
+from .data.catalog import DATASETS
 from .data.imagenet.motion_file import read_motion
 from .data.loaders import (
     build_image_train_loader,
@@ -282,4 +283,7 @@ def check_datasets(cfg: CfgNode, eval_only: bool) -> None:
     if not names:
         raise UserError(f"DATASETS.{key} is empty: expected names of datasets")
     check_registered(names)
+    for name in names:
+        if name in DATASETS:
+            DATASETS[name].ensure_there()
     check_evaluation(cfg)

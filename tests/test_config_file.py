@@ -45,12 +45,11 @@ def test_pairs_are_merged_in_order(cfg):
         (["NO.SUCH.THING", "1"], "NO.SUCH.THING 1: Non-existent key: NO.SUCH.THING"),
         (
             ["TEST.TFD.TRACK", "no"],
-            "TEST.TFD.TRACK no: TEST.TFD.TRACK: expected a value of type bool, such as True, "
-            "found no (str)",
+            "TEST.TFD.TRACK no: expected a value of type bool, such as True, found no (str)",
         ),
         (
             ["SEED", "0.5"],
-            "SEED 0.5: SEED: expected a value of type int, such as 0, found 0.5 (float)",
+            "SEED 0.5: expected a value of type int, such as 0, found 0.5 (float)",
         ),
     ],
 )

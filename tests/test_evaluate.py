@@ -259,7 +259,7 @@ def test_keys_that_need_the_detector_are_refused(evaluate, run, keys, tmp_path):
     "keys, words",
     [
         (("TEST.SEQ_NMS.LINK", 1), "error: TEST.SEQ_NMS.LINK 1: Non-existent key"),
-        (("TEST.SEQ_NMS.LINK_IOU", "x"), "error: TEST.SEQ_NMS.LINK_IOU x: TEST"),
+        (("TEST.SEQ_NMS.LINK_IOU", "x"), "error: TEST.SEQ_NMS.LINK_IOU x: expected a value"),
         (("TEST.SEQ_NMS.LINK_IOU",), "error: TEST.SEQ_NMS.LINK_IOU: "),
         (("TEST.SEQ_NMS.MEMORY_MB", -1), "error: TEST.SEQ_NMS.MEMORY_MB -1: expected 0 or more"),
         (("TEST.VID.PROTOCOL", "voc"), "error: TEST.VID.PROTOCOL voc: expected one of fgfa"),

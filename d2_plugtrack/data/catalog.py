@@ -69,9 +69,23 @@ class DatasetEntry(NamedTuple):
         problems.log_summary(list_file)
         return records
 
+    def ensure_there(self) -> None:
+        """Refuse, without reading anything, a dataset whose folder or list is not there.
+
+        Raises:
+            UserError: as said; it names the place and, where there is one, the command.
+        """
+        self._find_list(self._find_root())
+
     def _find_root(self) -> Path:
         if self.folder:
-            return data_root() / self.folder
+            root = data_root() / self.folder
+            if not root.is_dir():
+                raise UserError(
+                    f"{root}: expected the dataset's folder, found none; "
+                    f"`python {self.command} --output {root}` makes it"
+                )
+            return root
         split = "train" if "_train_" in self.list_name else "val"
         return find_imagenet(data_root(), f"{'VID' if self.has_videos else 'DET'}/{split}")
 

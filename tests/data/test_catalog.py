@@ -225,3 +225,19 @@ def test_a_second_load_reads_no_annotation(monkeypatch, tmp_path):
     first = [find_dataset(name).load_records() for name in names]
     monkeypatch.setattr("d2_plugtrack.data.imagenet.record_reader.read_annotation", None)
     assert [find_dataset(name).load_records() for name in names] == first
+
+
+@pytest.mark.parametrize("name", ["tiny_vid_test", "tiny_det_train"])
+def test_what_is_not_there_is_said_before_anything_is_read(monkeypatch, tmp_path, name):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    with pytest.raises(
+        UserError, match="expected the dataset's folder, .*prepare_tiny_vid.py"
+    ) as e:
+        DATASETS[name].ensure_there()
+    assert f"--output {tmp_path / 'tiny_vid'}" in str(e.value)
+    (tmp_path / "tiny_vid").mkdir()
+    with pytest.raises(UserError, match=f"{DATASETS[name].list_name}: expected a list file"):
+        DATASETS[name].ensure_there()
+    (tmp_path / "tiny_vid/ImageSets").mkdir()
+    (tmp_path / "tiny_vid/ImageSets" / DATASETS[name].list_name).write_text("no such video 1\n")
+    DATASETS[name].ensure_there()

@@ -93,7 +93,8 @@ def entries(
     found = data.get(section, _MISSING)
     if not isinstance(found, list):
         what = "none" if found is _MISSING else f"a {type(found).__name__}"
-        raise UserError(f"{path}: expected a list {section}, found {what}")
+        hint = " (COCO's files of single images have none)" if section == "videos" else ""
+        raise UserError(f"{path}: expected a list {section}, found {what}{hint}")
     for index, entry in enumerate(found):
         where = f"{path}, {section}[{index}]"
         if not isinstance(entry, dict):
