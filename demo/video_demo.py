@@ -26,10 +26,8 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the imports take seconds: no traceback of them
 
 import argparse
-import logging
 import os
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cache, partial
@@ -39,13 +37,12 @@ from typing import NamedTuple
 import numpy as np
 
 from d2_plugtrack.arguments import CommandParser
-from d2_plugtrack.data.tiny_vid import write_tiny_vid
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.host import Host, open_host
 from d2_plugtrack.interrupts import Interrupted, Interrupts
 from d2_plugtrack.output_paths import OutputPaths, check_outputs, refuse_shared
 from d2_plugtrack.predictor import VideoPredictor
-from d2_plugtrack.prerequisites import require_detectron2
+from d2_plugtrack.sample import SAMPLE_FRAME_RATE, sample_detector, write_sample_clip
 from d2_plugtrack.video_arguments import (
     add_detector,
     add_inputs,
@@ -59,7 +56,6 @@ from d2_plugtrack.video_io import FrameSource, open_frames
 from d2_plugtrack.video_job import VideoReport, run_video
 from d2_plugtrack.window import NoScreen, Window
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path("output/video_demo")
 NOTICE = "interrupted: finishing what was written; once more ends it at once and keeps nothing"
 SAMPLE, SAMPLE_RATE = "test/tiny_test_00000", 10
@@ -75,16 +71,8 @@ class Job(NamedTuple):
     paths: OutputPaths
 
 
-def quiet_libraries() -> None:
-    """Leave out what torch says to detectron2, and to torchvision, about functions of its own."""
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
-    warnings.filterwarnings("ignore", category=UserWarning, module="torch.functional")
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
-
-
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
-    quiet_libraries()
     args = parse_args(argv)
     with Interrupts(NOTICE) as interrupts:
         try:
@@ -177,12 +165,10 @@ def shown(path: str) -> str:
 
 def with_sample(args: argparse.Namespace) -> argparse.Namespace:
     """The arguments with a sample clip as input; what an earlier sample gave is replaced."""
-    root = output_folder(args, FOLDER) / "tiny_sample"
-    write_tiny_vid(root, seed=0, splits=["test"], num_videos=1)
-    clip = str(root / "Data/VID" / SAMPLE)
+    clip = str(write_sample_clip(output_folder(args, FOLDER) / "tiny_sample"))
     print(f"no --input: a sample clip of the tiny VID set, {clip}")
     overwrite = args.overwrite or args.output is None
-    rate = args.frame_rate or SAMPLE_RATE
+    rate = args.frame_rate or SAMPLE_FRAME_RATE
     return argparse.Namespace(
         **{**vars(args), "input": [clip], "overwrite": overwrite, "frame_rate": rate}
     )
@@ -232,19 +218,10 @@ def open_window(stack: ExitStack) -> Show | None:
 def open_detector(args: argparse.Namespace) -> Host:
     opts = detector_opts(args)
     if args.config_file is None:
-        name = tiny_detector()
-        args.config_file = str(ROOT / f"configs/TinyVID/{name}.yaml")
-        opts = ["MODEL.WEIGHTS", str(ROOT / f"demo/{name}.pth"), *opts]
+        args.config_file, weights = sample_detector()
+        opts = [*weights, *opts]
         print("no --config-file: the tiny detector of demo/ knows the tiny VID set's shapes alone")
     return open_host(args.config_file, opts)
-
-
-def tiny_detector() -> str:
-    try:
-        require_detectron2()
-    except ModuleNotFoundError:
-        return "torchvision_tiny"
-    return "plugtrack_tiny"
 
 
 def predictor_of(host: Host, args: argparse.Namespace, mode: str | None) -> VideoPredictor:

@@ -86,4 +86,3 @@ def _flat(values):
             yield from _flat(value)
         else:
             yield value
-

@@ -35,7 +35,7 @@ def canary(tmp_path) -> Path:
 TAGS = {
     "apply": "!!python/object/apply:os.mkdir ['{}']",
     "new": "!!python/object/new:os.mkdir ['{}']",
-    "eval": "!!python/object/apply:eval ['__import__(\"os\").mkdir(\"{}\")']",
+    "eval": '!!python/object/apply:eval [\'__import__("os").mkdir("{}")\']',
 }
 
 

@@ -102,8 +102,7 @@ def test_tables_beside_the_papers_figures():
         "| more | +3.8% | +3.8% |",  # 60 of 1590
         "| kept from one frame to the next | | 0.0123 |",
         # in each round: 9 / 10, 16 / 20, 40 / 40; and 5 / 10, 10 / 20, 20 / 40
-        "| + TFD + Seq-NMS | 11 (0.73) |  | 16 (0.90, 0.80 to 1.00) "
-        "| 10 (0.50, 0.50 to 0.50) |",
+        "| + TFD + Seq-NMS | 11 (0.73) |  | 16 (0.90, 0.80 to 1.00) | 10 (0.50, 0.50 to 0.50) |",
     ):
         assert line in lines
     assert "random weights, 10 boxes a frame" in lines[1]

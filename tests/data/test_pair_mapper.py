@@ -89,7 +89,6 @@ def assert_boxes_lie_on_their_colours(frame: dict):
         assert (off[area(-4) & ~area(-2)] > 50).all()  # all around
 
 
-
 def test_crowds_are_not_trained_on(video):
     def annotations(t: int) -> list[dict]:
         return [annotation(box_of(3, t), 3), {**annotation(box_of(9, t), 9), "iscrowd": 1}]
@@ -97,6 +96,7 @@ def test_crowds_are_not_trained_on(video):
     pair = mapper()(with_frames(video, annotations))
     for key in ("prev", "curr"):
         assert pair[key]["instances"].gt_track_ids.tolist() == [3]
+
 
 def test_both_frames_get_the_same_size_and_flip_and_boxes_follow(video):
     pair_mapper = mapper()

@@ -139,9 +139,7 @@ def outcomes_of_steps(cfg, num_cases: int) -> Counter:
             outcomes["a step"] += 1
         except FloatingPointError as error:
             assert str(error).startswith("iteration 0: ")
-            torch.testing.assert_close(
-                model.state_dict(), before, rtol=0, atol=0, equal_nan=True
-            )
+            torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0, equal_nan=True)
             outcomes["an error"] += 1
         good.restore()
     return outcomes
