@@ -30,11 +30,13 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from d2_plugtrack.arguments import CommandParser
 from d2_plugtrack.data.tiny_vid import write_tiny_vid
@@ -61,6 +63,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path("output/video_demo")
 NOTICE = "interrupted: finishing what was written; once more ends it at once and keeps nothing"
 SAMPLE, SAMPLE_RATE = "test/tiny_test_00000", 10
+
+Show = Callable[[np.ndarray], bool]
 
 
 class Job(NamedTuple):
@@ -127,7 +131,7 @@ def run_job(
     job: Job,
     predictor: VideoPredictor,
     args: argparse.Namespace,
-    show,
+    show: Show | None,
     interrupts: Interrupts,
 ) -> list[str]:
     """One input, and what is said of it; what was lost of it."""
@@ -213,7 +217,7 @@ def places_of(job: Job) -> list[Path]:
     return [path for path in (Path(job.name), *folders) if path.exists()]
 
 
-def open_window(stack: ExitStack):
+def open_window(stack: ExitStack) -> Show | None:
     """What shows a frame; None, and a warning, where there is no screen."""
     try:
         return stack.enter_context(Window("video_demo: q ends the video")).show

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from d2_plugtrack.data.problems import Problems
@@ -345,6 +346,17 @@ def test_a_camera_has_no_offline_mode_and_is_online_otherwise(demo, clip, script
     status, _, errors = demo("--input", clip, "--mode", "offline")
     assert status == 2 and errors.startswith("error: --mode offline: expected online for")
     assert demo("--input", clip, "--output", "o.mp4")[0] == 0 and count("o.mp4") == 12
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_cuda_is_picked_by_itself_and_named_by_device(demo, clip, mode):
+    detector = ["--config-file", CONFIG, "--mode", mode, "--overwrite", "--save-csv"]
+    for device in ([], ["--device", "cuda"], ["--device", "cpu"]):
+        words = [*detector, *device, "--opts", *WEIGHTS[:2]]
+        status, said, errors = demo("--input", clip, "--output", "o.mp4", detector=words)
+        assert (status, errors) == (0, "") and count("o.mp4") == 12
+        assert (", on cpu" if device[1:] == ["cpu"] else ", on cuda") in said
 
 
 def test_help_has_examples_that_are_understood(script, capsys, monkeypatch):

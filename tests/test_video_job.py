@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import threading
 from fractions import Fraction
 
 import numpy as np
@@ -281,6 +282,33 @@ def test_a_signal_while_detecting_leaves_nothing_and_the_predictor_ready(tmp_pat
     assert list(tmp_path.iterdir()) == [] and source.closed == 1
     predictor.detector.classify = classify
     assert run_video(predictor, Clip(LEFTS), all_paths(tmp_path)).frames == 9
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("trials", [5, pytest.param(150, marks=pytest.mark.slow)])
+def test_a_signal_at_any_time_leaves_whole_outputs_of_the_same_frames_or_none(
+    tmp_path, mode, trials
+):
+    rng, predictor, endings = np.random.default_rng(trials), new_predictor(mode), set()
+    for trial in range(trials):
+        folder = tmp_path / str(trial)
+        source = Clip(LEFTS * 4)
+        timer = threading.Timer(rng.uniform(0, 0.4), os.kill, (os.getpid(), signal.SIGTERM))
+        with Interrupts() as interrupts, interrupts.held():
+            timer.start()
+            try:
+                report = run_video(predictor, source, all_paths(folder), interrupts=interrupts)
+            except Interrupted:
+                assert not interrupts.again and not any(folder.rglob("*.*"))
+                endings.add("none")
+            else:
+                found = written_frames(all_paths(folder))
+                assert {found[name] for name in ("video", "images", "json")} == {report.frames}
+                assert max(found["csv"], found["mot"]) <= report.frames
+                endings.add("whole" if report.is_complete else "first frames")
+            timer.join()
+        assert source.closed == source.passes
+    assert trials < 100 or len(endings) > 1
 
 
 @pytest.mark.parametrize("mode", MODES)
