@@ -38,7 +38,13 @@ from d2_plugtrack.arguments import (
 )
 from d2_plugtrack.plugin import load_config, load_model
 from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
-from d2_plugtrack.training import Trainer, check_datasets, check_weights, scale_to_processes
+from d2_plugtrack.training import (
+    Trainer,
+    check_datasets,
+    check_files,
+    check_weights,
+    scale_to_processes,
+)
 from d2_plugtrack.weights import ensure_weights
 
 
@@ -53,6 +59,7 @@ def main(args: argparse.Namespace) -> dict | None:
     except OSError as error:
         raise UserError(f"OUTPUT_DIR {cfg.OUTPUT_DIR}: cannot be written: {error}") from error
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="d2_plugtrack")
+    check_files(cfg, args.eval_only)
     if not args.eval_only:
         trainer = Trainer(cfg)
         trainer.resume_or_load(resume=args.resume)

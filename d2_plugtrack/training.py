@@ -277,13 +277,17 @@ def check_evaluation(cfg: CfgNode) -> None:
             )
 
 
+def check_files(cfg: CfgNode, eval_only: bool) -> None:
+    """Refuse, before a model is built, the project's datasets whose files are not there."""
+    for name in cfg.DATASETS.TEST if eval_only else cfg.DATASETS.TRAIN:
+        if name in DATASETS:
+            DATASETS[name].ensure_there()
+
+
 def check_datasets(cfg: CfgNode, eval_only: bool) -> None:
     """Refuse, before any work, datasets that are not there or cannot be evaluated on."""
     key, names = ("TEST", cfg.DATASETS.TEST) if eval_only else ("TRAIN", cfg.DATASETS.TRAIN)
     if not names:
         raise UserError(f"DATASETS.{key} is empty: expected names of datasets")
     check_registered(names)
-    for name in names:
-        if name in DATASETS:
-            DATASETS[name].ensure_there()
     check_evaluation(cfg)

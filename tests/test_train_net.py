@@ -22,7 +22,7 @@ from d2_plugtrack.data.imagenet.records import load_vid_videos
 from d2_plugtrack.data.tiny_vid import TINY_CLASSES, write_tiny_vid
 from d2_plugtrack.errors import UserError
 from d2_plugtrack.plugin import load_config
-from d2_plugtrack.training import Trainer
+from d2_plugtrack.training import Trainer, check_files
 from train_net import check_processes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -531,3 +531,15 @@ def test_the_exit_status_of_the_command_itself(data, tmp_path):
     assert "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1].startswith("error: ")
     assert "TEST.TFD.MERGE_TRESH" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("eval_only", "key"), [(False, "TRAIN"), (True, "TEST")])
+def test_files_of_a_dataset_are_looked_for_before_a_model_is_built(
+    monkeypatch, tmp_path, eval_only, key
+):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    cfg = load_config("configs/TinyVID/plugtrack_tiny.yaml")
+    with pytest.raises(UserError, match=f"{tmp_path}/tiny_vid: expected the dataset's folder"):
+        check_files(cfg, eval_only)
+    cfg.DATASETS[key] = ()
+    check_files(cfg, eval_only)
