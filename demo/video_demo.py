@@ -52,7 +52,7 @@ from d2_plugtrack.video_arguments import (
     output_folder,
     output_paths,
 )
-from d2_plugtrack.video_io import FrameSource, open_frames
+from d2_plugtrack.video_io import FrameSource, is_live, open_frames
 from d2_plugtrack.video_job import VideoReport, run_video
 from d2_plugtrack.window import NoScreen, Window
 
@@ -179,15 +179,15 @@ def open_jobs(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
     jobs, errors = [], {}
     rate = {} if args.frame_rate is None else {"default_frame_rate": args.frame_rate}
     for name in args.input:
+        if args.mode == "offline" and is_live(name):
+            raise UserError(
+                f"--mode offline: expected online for {name}, a camera or a stream without an end"
+            )
         try:
             source = open_frames(name, **rate, start=args.start, end=args.end, stride=args.stride)
         except UserError as error:
             errors[name] = error
             continue
-        if source.is_live and args.mode == "offline":
-            raise UserError(
-                f"--mode offline: expected online for {name}, a camera or a stream without an end"
-            )
         jobs.append(Job(name, source, output_paths(args, FOLDER, source.name)))
     if not jobs:
         raise UserError("; ".join(map(str, errors.values())))

@@ -337,14 +337,17 @@ def test_what_only_the_detector_knows_is_refused_before_the_work(demo, clip, wor
 
 
 def test_a_camera_has_no_offline_mode_and_is_online_otherwise(demo, clip, script, monkeypatch):
+    for name in ("7", "rtsp://127.0.0.1/no"):  # before either is opened
+        status, _, errors = demo("--input", name, "--mode", "offline")
+        assert status == 2
+        assert errors.startswith(f"error: --mode offline: expected online for {name}")
+
     def live(*given, **others):
         source = open_frames(*given, **others)
         source.is_live = True
         return source
 
     monkeypatch.setitem(script, "open_frames", live)
-    status, _, errors = demo("--input", clip, "--mode", "offline")
-    assert status == 2 and errors.startswith("error: --mode offline: expected online for")
     assert demo("--input", clip, "--output", "o.mp4")[0] == 0 and count("o.mp4") == 12
 
 

@@ -13,7 +13,7 @@ Outputs take their final name only when complete. Drawing is left to ``visualiza
 
 from .image_files import read_image
 from .image_writer import ImageWriter
-from .opening import open_frames
+from .opening import is_live, open_frames
 from .sources import FrameSource, Losses, TimedFrame
 from .video_writer import VideoWriter
 
@@ -23,6 +23,7 @@ __all__ = [
     "Losses",
     "TimedFrame",
     "VideoWriter",
+    "is_live",
     "open_frames",
     "read_image",
 ]

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 
 import numpy as np
@@ -34,7 +35,8 @@ class CameraSource(FrameSource):
         import cv2
 
         self.name, self._excerpt = f"camera{number}", excerpt
-        self._capture = cv2.VideoCapture(number)
+        with _silent_opencv():
+            self._capture = cv2.VideoCapture(number)
         if not self._capture.isOpened():
             raise UserError(
                 f"camera {number}: expected a camera of this number, found none that opens"
@@ -72,6 +74,18 @@ class CameraSource(FrameSource):
             began = now if began is None else began
             last = max(now - began, last + 1)
             yield Fraction(last, 1_000_000), image
+
+
+@contextmanager
+def _silent_opencv() -> Iterator[None]:
+    """Without the dozen lines that OpenCV writes of a camera that is not there."""
+    from cv2.utils import logging as log
+
+    before = log.setLogLevel(log.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        log.setLogLevel(before)
 
 
 def _unchanged(image: np.ndarray) -> np.ndarray:

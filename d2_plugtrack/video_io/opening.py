@@ -14,6 +14,9 @@ from .sources import FrameSource
 from .stream_source import StreamSource
 from .video_source import VideoSource
 
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_CAMERA = re.compile(r"[0-9]{1,4}")
+
 
 def open_frames(
     path: str | Path | int,
@@ -46,6 +49,14 @@ def open_frames(
     return _open_named(str(path), rate, excerpt)
 
 
+def is_live(path: str | Path | int) -> bool:
+    """Whether a name means a camera or an address, whose source can be read once."""
+    name = str(path)
+    if isinstance(path, int):
+        return True
+    return not os.path.lexists(name) and bool(_ADDRESS.match(name) or _CAMERA.fullmatch(name))
+
+
 def _open_existing(path: Path, rate: Fraction, excerpt: Excerpt) -> FrameSource:
     if path.is_dir():
         return ImageSource(path.resolve().name, str(path), images_in(path), rate, excerpt)
@@ -60,9 +71,9 @@ def _open_existing(path: Path, rate: Fraction, excerpt: Excerpt) -> FrameSource:
 
 def _open_named(name: str, rate: Fraction, excerpt: Excerpt) -> FrameSource:
     """What is no file: an address, a camera's number, a pattern."""
-    if re.match(r"[a-z][a-z0-9+.-]*://", name, re.IGNORECASE):
+    if _ADDRESS.match(name):
         return StreamSource(name, rate, excerpt)
-    if re.fullmatch(r"[0-9]{1,4}", name):
+    if _CAMERA.fullmatch(name):
         return CameraSource(int(name), rate, excerpt)
     if re.search(r"[*?[]", name):
         folder = Path(name).parent

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from d2_plugtrack.errors import UserError
-from d2_plugtrack.video_io import VideoWriter, open_frames
+from d2_plugtrack.video_io import VideoWriter, is_live, open_frames
 from tests.video_io.clips import COLORS, moving_frames, save, solid
 
 
@@ -72,6 +72,20 @@ def test_a_folder_named_like_an_address_is_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_images(tmp_path, ["http:/127.0.0.1/1.png"])
     assert open_frames("http://127.0.0.1").num_frames == 1
+
+
+def test_cameras_and_addresses_are_live_unless_a_file_has_the_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert all(map(is_live, (0, "0", "12", "rtsp://127.0.0.1/x", "http://127.0.0.1/a.mp4")))
+    assert not any(map(is_live, ("nowhere.mp4", "99999", "*.png", Path("frames"))))
+    save_images(tmp_path, ["0/1.png"])
+    assert not is_live("0")
+
+
+def test_a_camera_that_is_not_there_is_one_line(capfd):
+    with pytest.raises(UserError, match="camera 99: expected a camera of this number, found none"):
+        open_frames(99)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", ["nowhere.mp4", "no/such/folder", "99999", "C:clip.mp4", ""])
