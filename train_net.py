@@ -29,15 +29,15 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
-from d2_plugtrack.arguments import (
+from d2_plugtrack.commands.arguments import (
     CommandParser,
     add_config_file,
     add_opts,
     non_negative_int,
     positive_int,
 )
+from d2_plugtrack.commands.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.plugin import load_config, load_model
-from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.training import (
     Trainer,
     check_datasets,

@@ -10,7 +10,7 @@ Examples:
 
 import argparse
 
-from d2_plugtrack.arguments import (
+from d2_plugtrack.commands.arguments import (
     CommandParser,
     existing_folder,
     non_negative_int,

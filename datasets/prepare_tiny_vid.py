@@ -9,7 +9,12 @@ Examples:
 import argparse
 from pathlib import Path
 
-from d2_plugtrack.arguments import CommandParser, non_negative_int, output_folder, positive_int
+from d2_plugtrack.commands.arguments import (
+    CommandParser,
+    non_negative_int,
+    output_folder,
+    positive_int,
+)
 from d2_plugtrack.data.tiny_vid import SPLITS, write_tiny_vid
 from d2_plugtrack.errors import exit_on_user_error
 

@@ -36,14 +36,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from d2_plugtrack.arguments import CommandParser
-from d2_plugtrack.errors import UserError, exit_on_user_error
-from d2_plugtrack.host import Host, open_host
-from d2_plugtrack.interrupts import Interrupted, Interrupts
-from d2_plugtrack.output_paths import OutputPaths, check_outputs, refuse_shared
-from d2_plugtrack.predictor import VideoPredictor
-from d2_plugtrack.sample import SAMPLE_FRAME_RATE, sample_detector, write_sample_clip
-from d2_plugtrack.video_arguments import (
+from d2_plugtrack.commands.arguments import CommandParser
+from d2_plugtrack.commands.sample import SAMPLE_FRAME_RATE, sample_detector, write_sample_clip
+from d2_plugtrack.commands.video_arguments import (
     add_detector,
     add_inputs,
     add_outputs,
@@ -52,9 +47,14 @@ from d2_plugtrack.video_arguments import (
     output_folder,
     output_paths,
 )
+from d2_plugtrack.errors import UserError, exit_on_user_error
+from d2_plugtrack.host import Host, open_host
+from d2_plugtrack.predictor import VideoPredictor
 from d2_plugtrack.video_io import FrameSource, is_live, open_frames
-from d2_plugtrack.video_job import VideoReport, run_video
-from d2_plugtrack.window import NoScreen, Window
+from d2_plugtrack.video_jobs.interrupts import Interrupted, Interrupts
+from d2_plugtrack.video_jobs.job import VideoReport, run_video
+from d2_plugtrack.video_jobs.output_paths import OutputPaths, check_outputs, refuse_shared
+from d2_plugtrack.video_jobs.window import NoScreen, Window
 
 FOLDER = Path("output/video_demo")
 NOTICE = "interrupted: finishing what was written; once more ends it at once and keeps nothing"

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from d2_plugtrack.arguments import CommandParser, output_folder, positive_int
 from d2_plugtrack.build import build_region_sampling, build_tracker
+from d2_plugtrack.commands.arguments import CommandParser, output_folder, positive_int
 from d2_plugtrack.core.detector import check
 from d2_plugtrack.data.imagenet.records import group_by_video, load_sampled_videos
 from d2_plugtrack.data.labeled_frames import PairDrawing, RandomPairs

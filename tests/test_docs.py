@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 import d2_plugtrack
+from d2_plugtrack.commands.sample import write_sample_clip
 from d2_plugtrack.config import add_torchvision_config
 from d2_plugtrack.prerequisites import require_detectron2
-from d2_plugtrack.sample import write_sample_clip
 from tests.documents import (
     FILES,
     ROOT,

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from d2_plugtrack import picture_options
+from d2_plugtrack.commands import picture_options
 from d2_plugtrack.video_io import VideoWriter, read_image
 from tests.tiny_clips import CONFIG, WEIGHTS, tiny_clip
 

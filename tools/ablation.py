@@ -23,7 +23,7 @@ from d2_plugtrack.ablation import (
     format_class_table,
     format_table,
 )
-from d2_plugtrack.arguments import (
+from d2_plugtrack.commands.arguments import (
     CommandParser,
     add_batch_size,
     add_config_file,
@@ -31,6 +31,7 @@ from d2_plugtrack.arguments import (
     add_opts,
     add_reports,
 )
+from d2_plugtrack.commands.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.core.average_precisions import mean_average_precision
 from d2_plugtrack.data.catalog import find_videos
 from d2_plugtrack.data.imagenet.motion_file import read_motion
@@ -38,7 +39,6 @@ from d2_plugtrack.errors import exit_on_user_error
 from d2_plugtrack.host import open_host
 from d2_plugtrack.outputs import os_errors_name, write_json, write_text
 from d2_plugtrack.results.figures import without_nan
-from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 
 
 @exit_on_user_error

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from d2_plugtrack.arguments import (
+from d2_plugtrack.benchmarks.annotations import FULL, QUICK, measure_annotations
+from d2_plugtrack.benchmarks.machine import describe_machine
+from d2_plugtrack.commands.arguments import (
     CommandParser,
     add_config_file,
     add_json,
@@ -24,11 +26,9 @@ from d2_plugtrack.arguments import (
     output_folder,
     positive_int,
 )
-from d2_plugtrack.benchmarks.annotations import FULL, QUICK, measure_annotations
-from d2_plugtrack.benchmarks.machine import describe_machine
+from d2_plugtrack.commands.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.errors import exit_on_user_error
 from d2_plugtrack.outputs import write_json
-from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 
 
 @exit_on_user_error

@@ -20,7 +20,7 @@ Examples:
 import argparse
 from pathlib import Path
 
-from d2_plugtrack.arguments import CommandParser
+from d2_plugtrack.commands.arguments import CommandParser
 from d2_plugtrack.data.catalog import DATASETS
 from d2_plugtrack.data.imagenet.records import load_vid_frames, load_vid_videos
 from d2_plugtrack.data.imagenet.writer import write_imagenet_vid

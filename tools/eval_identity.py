@@ -20,7 +20,7 @@ import argparse
 
 from tqdm import tqdm
 
-from d2_plugtrack.arguments import (
+from d2_plugtrack.commands.arguments import (
     CommandParser,
     add_batch_size,
     add_config_file,
@@ -29,14 +29,14 @@ from d2_plugtrack.arguments import (
     add_reports,
     fraction,
 )
+from d2_plugtrack.commands.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.data.catalog import find_videos
 from d2_plugtrack.errors import exit_on_user_error
 from d2_plugtrack.host import open_host
-from d2_plugtrack.identity import identity_table, require_packages
-from d2_plugtrack.identity_methods import METHODS, build_identity_runs
+from d2_plugtrack.identity.methods import METHODS, build_identity_runs
+from d2_plugtrack.identity.metrics import identity_table, require_packages
 from d2_plugtrack.outputs import write_json, write_text
 from d2_plugtrack.results.figures import without_nan
-from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 
 
 @exit_on_user_error

@@ -16,7 +16,7 @@ from collections import defaultdict
 import torch
 from tqdm import tqdm
 
-from d2_plugtrack.arguments import (
+from d2_plugtrack.commands.arguments import (
     CommandParser,
     add_config_file,
     add_dataset,
@@ -24,11 +24,11 @@ from d2_plugtrack.arguments import (
     add_opts,
     positive_int,
 )
+from d2_plugtrack.commands.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.data.catalog import find_videos
 from d2_plugtrack.errors import exit_on_user_error
 from d2_plugtrack.host import open_host
 from d2_plugtrack.outputs import write_json
-from d2_plugtrack.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.tracker_evaluation import TrackingOverlap, tracking_overlap
 
 

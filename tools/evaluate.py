@@ -27,7 +27,8 @@ Examples:
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from d2_plugtrack.arguments import (
+from d2_plugtrack.build import build_scoring
+from d2_plugtrack.commands.arguments import (
     CommandParser,
     add_opts,
     add_reports,
@@ -35,7 +36,6 @@ from d2_plugtrack.arguments import (
     existing_folder,
     output_file,
 )
-from d2_plugtrack.build import build_scoring
 from d2_plugtrack.core.average_precisions import mean_average_precision
 from d2_plugtrack.core.protocols import PROTOCOLS
 from d2_plugtrack.data.catalog import find_videos, mark_last_frames

@@ -8,7 +8,7 @@ Examples:
 import argparse
 from functools import partial
 
-from d2_plugtrack.arguments import CommandParser, existing_file, output_file
+from d2_plugtrack.commands.arguments import CommandParser, existing_file, output_file
 from d2_plugtrack.errors import exit_on_user_error
 from d2_plugtrack.weights import read_weights, write_weights
 

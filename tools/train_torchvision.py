@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from d2_plugtrack.arguments import CommandParser, add_config_file, add_opts
 from d2_plugtrack.build import build_region_sampling
 from d2_plugtrack.checkpoint_file import read_checkpoint
 from d2_plugtrack.checkpoint_folder import clear_unfinished, find_checkpoint, save_checkpoint
+from d2_plugtrack.commands.arguments import CommandParser, add_config_file, add_opts
 from d2_plugtrack.data.bad_images import BadImages
 from d2_plugtrack.data.catalog import check_order_of_classes, find_dataset
 from d2_plugtrack.data.imagenet.records import group_by_video

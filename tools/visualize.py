@@ -15,13 +15,8 @@ from itertools import islice
 
 from tqdm import tqdm
 
-from d2_plugtrack.arguments import CommandParser, non_negative_number, positive_int
-from d2_plugtrack.core.tracked_video import TrackNumbers
-from d2_plugtrack.errors import UserError, exit_on_user_error
-from d2_plugtrack.frame_choice import check_frames, index_list, middle_frames, spread_frames
-from d2_plugtrack.matches import find_matches
-from d2_plugtrack.picture_file import write_animation, write_picture
-from d2_plugtrack.picture_options import (
+from d2_plugtrack.commands.arguments import CommandParser, non_negative_number, positive_int
+from d2_plugtrack.commands.picture_options import (
     add_frame_rate,
     add_shared,
     add_threshold,
@@ -30,8 +25,18 @@ from d2_plugtrack.picture_options import (
     open_detector,
     open_input,
 )
-from d2_plugtrack.stages import record_stages
-from d2_plugtrack.video_page import check_page_size, page_frames, write_page
+from d2_plugtrack.core.tracked_video import TrackNumbers
+from d2_plugtrack.errors import UserError, exit_on_user_error
+from d2_plugtrack.pictures.frame_choice import (
+    check_frames,
+    index_list,
+    middle_frames,
+    spread_frames,
+)
+from d2_plugtrack.pictures.matches import find_matches
+from d2_plugtrack.pictures.picture_file import write_animation, write_picture
+from d2_plugtrack.pictures.stages import record_stages
+from d2_plugtrack.pictures.video_page import check_page_size, page_frames, write_page
 from d2_plugtrack.visualization import ROW_TITLES, draw_followed, draw_matches, draw_strips
 from d2_plugtrack.visualization.animation import draw_beside
 
@@ -159,7 +164,7 @@ def correlation(args: argparse.Namespace) -> None:
 
 
 def page(args: argparse.Namespace) -> None:
-    """See ``d2_plugtrack.video_page``."""
+    """See ``d2_plugtrack.pictures.video_page``."""
     if args.frames and args.stride > 1:
         raise UserError("--stride: expected without --frames")
     source, num_frames = open_input(args)

@@ -17,7 +17,7 @@ from ..core.tfd import FrameResult
 from .drawing import track_colors
 
 if TYPE_CHECKING:
-    from ..stages import Stages
+    from ..pictures.stages import Stages
 
 LOWEST_SCORE = 0.05  # where a page's threshold starts: detectors say much more of each frame
 

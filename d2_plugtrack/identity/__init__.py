@@ -1,0 +1,1 @@
+"""How well tracks keep their objects' identity: the measures, and the methods compared."""

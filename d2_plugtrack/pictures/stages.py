@@ -1,0 +1,94 @@
+"""What every stage of video detection says of a clip: what the pictures of it are drawn from.
+
+Boxes are xyxy in pixels of the frame. One pass of the detector serves all stages; images are kept,
+3 MB a frame at 720p. No frames give an empty list.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..ablation import ABLATION_ROWS, build_ablation_runs
+from ..build import build_pipeline, build_rescoring
+from ..core.detector import DetectedFrame, detect_frames
+from ..core.open_part import RescoredFrame
+from ..core.rescoring import TrackedObjects
+from ..core.tfd import FrameResult
+from ..core.tracked_video import TrackNumbers
+from ..core.video_rescorer import VideoRescorer
+from ..frame_inputs import prepare_frames, uploaded
+from ..host import Host
+from ..predictor import usual_batch_size
+from ..prefetch import batches, prefetch
+
+READ_AHEAD = 2  # batches: one ready, one in the making
+
+
+class Stages(NamedTuple):
+    """One frame, stage by stage."""
+
+    index: int  # of the frame in what was given
+    image: np.ndarray  # (H, W, 3) BGR uint8
+    detector: FrameResult  # what the stock detector reports of the frame alone
+    tracked: FrameResult  # tracking-first detection; tracked boxes are those with source >= 0
+    rescored: RescoredFrame  # over the whole clip, offline; its rows are the boxes of ``tracked``
+    objects: TrackedObjects  # of ``rescored``, numbered
+
+
+def record_stages(
+    host: Host,
+    frames: Iterable[np.ndarray],
+    chosen: Collection[int] | None = None,
+    picture: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> list[Stages]:
+    """Detect, track and re-score a clip with the settings of the host's config.
+
+    Args:
+        frames: BGR uint8 (H, W, 3), each an array of its own; read in another thread.
+        chosen: indices of the frames to give, all where None. The others are detected, tracked
+            and re-scored nevertheless, but not kept. An index beyond the end is left out.
+        picture: makes of an image what is kept of it, a smaller one, say; itself where None.
+
+    Raises:
+        UserError: settings that do not fit together.
+        ValueError: a frame of another shape or type.
+        FloatingPointError: something of a frame is not finite; it is named.
+    """
+    stock = build_ablation_runs(host.cfg, None, [ABLATION_ROWS[0]])[ABLATION_ROWS[0].name].pipeline
+    tracking = build_pipeline(host.cfg, host.tracker, masks=True)
+    rescorer = VideoRescorer(build_rescoring(host.cfg), spooling=None)  # offline, whatever the mode
+    numbers = TrackNumbers()
+    recorded: list[tuple | None] = []
+    rescored: list[tuple | None] = []
+
+    def keep(finished: Iterable[RescoredFrame]) -> None:
+        for frame in finished:
+            objects = numbers.objects(frame)  # of every frame: tracks are numbered in order
+            wanted = chosen is None or len(rescored) in chosen
+            rescored.append((frame, objects) if wanted else None)
+
+    for index, (image, frame) in enumerate(detect_images(host, frames)):
+        wanted = chosen is None or index in chosen
+        result = tracking.step(frame)
+        if wanted and picture is not None:
+            image = picture(image)
+        recorded.append((index, image, stock.step(frame), result) if wanted else None)
+        keep(rescorer.push(result))
+    keep(rescorer.finish())
+    pairs = zip(recorded, rescored, strict=True)
+    return [Stages(*before, *after) for before, after in pairs if before is not None]
+
+
+@torch.no_grad()
+def detect_images(
+    host: Host, frames: Iterable[np.ndarray]
+) -> Iterator[tuple[np.ndarray, DetectedFrame]]:
+    """Every frame with what is detected in it; read and prepared while others are detected."""
+    device = torch.device(getattr(host.detector, "device", "cpu"))
+    groups = batches(frames, usual_batch_size(device))
+    prepared = ((group, prepare_frames(group, host.prepare, device)) for group in groups)
+    for group, given in prefetch(prepared, READ_AHEAD):
+        given = [uploaded(g, device) for g in given]
+        yield from zip(group, detect_frames(host.detector, host.tracker, given), strict=True)

@@ -1,0 +1,1 @@
+"""One video through a predictor into its outputs: files of objects, annotated video, a window."""
