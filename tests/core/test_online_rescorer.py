@@ -142,8 +142,8 @@ def test_what_may_link_is_what_seq_track_nms_links(at_least):
     """One box in each of two frames, anywhere on a coarse grid, often just at the threshold."""
     rng, links = np.random.default_rng(0), []
     for _ in range(200):
-        corners = rng.integers(0, 3, (2, 2)) * 5.0
-        sizes = rng.integers(1, 5, (2, 2)) * 5
+        corners = rng.integers(0, 2, (2, 2)) * 5.0
+        sizes = rng.integers(2, 5, (2, 2)) * 5
         mapped, found = np.concatenate([corners, corners + sizes], axis=1).tolist()
         video = [one_box(0.9), frame_result([found], [[0.9, 0.1]], [mapped])]
         offline = rescore_video(video, how(online=False, link_iou=at_least)).paths
