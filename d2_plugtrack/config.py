@@ -140,8 +140,8 @@ def add_plugtrack_config(cfg: "CfgNode") -> None:
     # ---- Evaluation ------------------------------------------------------------------------
     cfg.TEST.VID = node()
     # "offline": TEST.SEQ_NMS re-scores whole videos (the paper). "online": every frame as it comes,
-    # from its past alone, along the tracker's links; of TEST.SEQ_NMS ENABLED, NMS_IOU and MIN_SCORE
-    # count, this last for the new score.
+    # from its past alone, along the tracker's links; TRACK_LINKS does not count then, LINK_IOU does
+    # where the tracker let go (tracked boxes and new detections), MIN_SCORE for the new score.
     cfg.TEST.VID.MODE = "offline"
     # How mAP is counted: "fgfa" (the papers of Table 1), "mega" or "coco" (AP50 of COCO); what
     # sets them apart is in core/protocols.py.

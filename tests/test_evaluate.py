@@ -168,6 +168,7 @@ SETTINGS = [
     ("TEST.VID.SCORE_FLOOR", 0.2, "TEST.VID.DETECTIONS_PER_FRAME", 3),
     ("TEST.VID.MODE", "online"),
     ("TEST.VID.MODE", "online", "TEST.SEQ_NMS.MIN_SCORE", 0.3),
+    ("TEST.VID.MODE", "online", "TEST.SEQ_NMS.LINK_IOU", 0.9),
     ("TEST.SEQ_NMS.MEMORY_MB", 0),
 ]
 
@@ -288,9 +289,11 @@ def test_what_counts_of_rescoring_is_said(evaluate, run):
     keys = ("TEST.VID.MODE", "online")
     settings = evaluate("--run", run.folder, keys=keys)["settings"]
     assert settings["TEST.VID.MODE"] == "online" and settings["TEST.SEQ_NMS.NMS_IOU"] == 0.45
-    assert "TEST.SEQ_NMS.LINK_IOU" not in settings
+    assert settings["TEST.SEQ_NMS.LINK_IOU"] == 0.5
+    assert "TEST.SEQ_NMS.TRACK_LINKS" not in settings
     settings = evaluate("--run", run.folder)["settings"]
-    assert settings["TEST.VID.MODE"] == "offline" and settings["TEST.SEQ_NMS.LINK_IOU"] == 0.5
+    assert settings["TEST.VID.MODE"] == "offline" and settings["TEST.SEQ_NMS.TRACK_LINKS"] is True
+    assert settings["TEST.SEQ_NMS.LINK_IOU"] == 0.5
     settings = evaluate("--run", run.folder, keys=(*keys, "TEST.SEQ_NMS.ENABLED", False))[
         "settings"
     ]

@@ -97,8 +97,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def settings(cfg: "CfgNode") -> dict[str, Any]:
     """The keys that the figures depend on, beside the boxes and the protocol."""
-    links = ["TRACK_LINKS", "LINK_IOU"] if cfg.TEST.VID.MODE == "offline" else []
-    rescoring = [*links, "NMS_IOU", "MIN_SCORE"] if cfg.TEST.SEQ_NMS.ENABLED else []
+    links = ["TRACK_LINKS"] if cfg.TEST.VID.MODE == "offline" else []
+    rescoring = [*links, "LINK_IOU", "NMS_IOU", "MIN_SCORE"] if cfg.TEST.SEQ_NMS.ENABLED else []
     mode = ["MODE"] if cfg.TEST.SEQ_NMS.ENABLED else []
     names = {
         "SEQ_NMS": ["ENABLED", *rescoring],

@@ -26,8 +26,8 @@ class Rescoring(NamedTuple):
     link_iou: float
     nms_iou: float
     min_score: float
-    # True: a frame is final when it has come, links are those of the tracker, and of track_links
-    # and link_iou nothing is asked. False: over the whole video
+    # True: a frame is final when it has come, links are those of the tracker and, where it let go,
+    # by link_iou from its tracked boxes, whatever track_links. False: over the whole video
     online: bool = False
 
     @property

@@ -70,6 +70,89 @@ def test_what_is_suppressed_goes_on_with_its_past():
         assert (frame.scores[~frame.kept] == 0).all()
 
 
+def box(left: float, width: float = 10) -> list[float]:
+    return [left, 0, left + width, 10]
+
+
+def numbers_of(frame) -> list[int]:
+    return frame.paths[:, 0].tolist()
+
+
+def test_a_detection_goes_on_with_the_track_that_the_tracker_let_go():
+    first = frame_result([BOX, FAR], [[0.9, 0.1], [0.8, 0.2]])
+    # nobody's source is the first box, mapped to 2 beside the new one: IoU (10 - 2) / (10 + 2)
+    second = frame_result([FAR, box(5)], [[0.6, 0.2], [0.4, 0.3]], [box(7), FAR])
+    third = frame_result([box(6)], [[0.5, 0.5]], [FAR, box(6)])
+    frames = send([first, link(second, [1, -1], [1.0, np.nan]), link(third, [1], [0.5])])
+    assert [numbers_of(frame) for frame in frames] == [[0, 1], [1, 0], [0]]
+    # weight 2/3, and 5/3 in all: (0.9 + 2/3 * 0.4) / (5/3) and (0.1 + 2/3 * 0.3) / (5/3)
+    np.testing.assert_allclose(frames[1].scores, [[0.7, 0.2], [0.7, 0.18]], rtol=1e-6)
+    # and on with it: (7/6 + 0.5 * 0.5) / (13/6) and (0.3 + 0.5 * 0.5) / (13/6)
+    np.testing.assert_allclose(frames[2].scores, [[17 / 26, 3.3 / 13]], rtol=1e-6)
+
+
+def test_the_track_of_a_source_is_not_taken():
+    # the second of two tracked boxes was suppressed: the detection has its place, not the first's
+    first = frame_result([BOX, BESIDE], [[0.9, 0.1], [0.8, 0.1]])
+    second = frame_result([box(3), box(4)], [[0.9, 0.1], [0.7, 0.1]], [box(4), box(2)])
+    frames = send([first, link(second, [0, -1], [0.9, np.nan])])
+    assert [numbers_of(frame) for frame in frames] == [[0, 1], [0, 1]]
+    # whatever is left is taken, but not what was taken: of three boxes in one place two are new
+    second = frame_result([BOX, BOX, BOX], [[0.5, 0.1]] * 3, [BOX])
+    frames = send([one_box(0.9), link(second, [-1, 0, -1], [np.nan, 1.0, np.nan])])
+    assert numbers_of(frames[1]) == [1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("lefts", "mapped", "expected"),
+    [
+        ([2, 1], [0], [1, 0]),  # the closer of two detections
+        ([1], [3, 2], [1]),  # the closer of two tracks
+        # pair by pair, not the best sum: 0 to 1 and 1 to 3 would overlap by more
+        ([3, 1], [0, 2.9], [1, 0]),
+        ([2, 3.5], [3, 1], [1, 0]),  # 1 takes track 0 (0.5 away), and 0 what is left
+        ([1, 1], [0], [0, 1]),  # of equal pairs the lower box of this frame
+        ([1], [2, 0], [0]),  # then of the frame before
+        ([1, 3], [2, 0], [0, 2]),  # 0 has both tracks alike, and takes what 1 could have had
+        ([3, 1], [2, 0], [0, 1]),
+        ([1, 3], [0, 2], [0, 1]),
+    ],
+)
+def test_of_several_the_closest_pair_goes_first(lefts, mapped, expected):
+    """Boxes that are 10 wide, by their left sides; two thirds and more link, 2 away and less."""
+    first = frame_result([box(40 * i) for i in range(len(mapped))], [[0.9, 0.1]] * len(mapped))
+    boxes, mapped = [box(left) for left in lefts], [box(left) for left in mapped]
+    second = frame_result(boxes, [[0.5, 0.1]] * len(lefts), mapped)
+    assert numbers_of(send([first, second], how(link_iou=2 / 3))[1]) == expected
+
+
+def test_a_link_needs_an_overlap_of_just_link_iou():
+    # 10 and 8 wide: 0.8, which no float is; 10 and 5: half
+    for width, at_least in ((8, 0.8), (5, 0.5)):
+        video = [one_box(0.9), frame_result([box(0, width)], [[0.3, 0.1]], [BOX])]
+        assert numbers_of(send(video, how(link_iou=at_least))[1]) == [0]
+        more = float(np.nextafter(at_least, 1))
+        assert numbers_of(send(video, how(link_iou=more))[1]) == [1]
+    away = [one_box(0.9), frame_result([FAR], [[0.3, 0.1]], [BOX])]
+    assert numbers_of(send(away, how(link_iou=1e-9))[1]) == [1]
+
+
+@pytest.mark.parametrize("at_least", [1 / 3, 0.5, 2 / 3, 0.25])
+def test_what_may_link_is_what_seq_track_nms_links(at_least):
+    """One box in each of two frames, anywhere on a coarse grid, often just at the threshold."""
+    rng, links = np.random.default_rng(0), []
+    for _ in range(200):
+        corners = rng.integers(0, 2, (2, 2)) * 5.0
+        sizes = rng.integers(2, 5, (2, 2)) * 5
+        mapped, found = np.concatenate([corners, corners + sizes], axis=1).tolist()
+        video = [one_box(0.9), frame_result([found], [[0.9, 0.1]], [mapped])]
+        offline = rescore_video(video, how(online=False, link_iou=at_least)).paths
+        links.append(bool(offline[0][0, 0] == offline[1][0, 0]))
+        online = send(video, how(link_iou=at_least))[1]
+        assert numbers_of(online) == ([0] if links[-1] else [1])
+    assert 10 < sum(links) < 190
+
+
 def test_weak_scores_are_not_kept():
     (frame,) = send([frame_result([BOX, FAR], [[0.3, 0.1], [0.29, 0.0]])], how(min_score=0.3))
     assert frame.kept.tolist() == [[True, False], [False, False]]
@@ -82,7 +165,7 @@ def plain(video: list[FrameResult], rule: Rescoring) -> list[tuple[list, list, l
     frames, tracks, num_tracks = [], [], 0  # tracks of the frame before: (number, history)
     for result in video:
         before, tracks = tracks, []
-        rows = (result.source.tolist(), result.track_scores.tolist(), result.scores.tolist())
+        rows = (*plain_links(result, rule.link_iou), result.scores.tolist())
         for source, iou, scores in zip(*rows, strict=True):
             if source < 0:
                 tracks.append((num_tracks, [(1.0, scores)]))
@@ -94,6 +177,23 @@ def plain(video: list[FrameResult], rule: Rescoring) -> list[tuple[list, list, l
         kept = suppress(result.boxes.tolist(), means, rule)
         frames.append((means, kept, [number for number, _ in tracks]))
     return frames
+
+
+def plain_links(result: FrameResult, link_iou: float) -> tuple[list[int], list[float]]:
+    """Source and weight of every box; the best pair of those that are left, until there is none."""
+    sources, weights = result.source.tolist(), result.track_scores.tolist()
+    boxes, mapped = result.boxes.tolist(), result.mapped_boxes.tolist()
+    while True:
+        pairs = [
+            (iou(mapped[old], boxes[new]), -new, -old)
+            for new in range(len(boxes))
+            for old in range(len(mapped))
+            if sources[new] < 0 and old not in sources
+        ]
+        overlap, new, old = max(pairs, default=(-1, 0, 0))
+        if overlap < link_iou:
+            return sources, weights
+        sources[-new], weights[-new] = -old, overlap
 
 
 def mean(history: list, num_classes: int) -> list[float]:
@@ -122,11 +222,15 @@ def iou(box: list[float], other: list[float]) -> float:
 
 @pytest.mark.parametrize("num_videos", [300, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_the_result_is_that_of_the_plain_rule(num_videos):
-    num_linked = num_suppressed = 0
+    num_linked = num_found = num_suppressed = 0
     for seed in range(num_videos):
         rng = np.random.default_rng(seed)
-        # on a coarse grid: many boxes overlap by exactly a third, or half
-        rule = how(nms_iou=[0.45, 1 / 3, 0.5][seed % 3], min_score=[0.01, 0.3][seed % 2])
+        # on a coarse grid: many boxes overlap by exactly a third or two, and as much as others
+        rule = how(
+            link_iou=[0.5, 1 / 3, 2 / 3, 0.1][seed % 4],
+            nms_iou=[0.45, 1 / 3, 0.5][seed % 3],
+            min_score=[0.01, 0.3][seed % 2],
+        )
         num_frames, num_classes = int(rng.integers(1, 12)), int(rng.integers(1, 4))
         video = linked(rng, random_video(seed, num_frames, num_classes, parked=seed % 4 == 1))
         for frame, expected in zip(send(video, rule), plain(video, rule), strict=True):
@@ -136,13 +240,17 @@ def test_the_result_is_that_of_the_plain_rule(num_videos):
             assert frame.scores.dtype == np.float32
             assert frame.paths.tolist() == [[n] * num_classes for n in expected[2]]
             num_suppressed += int((~frame.kept).sum())
-        num_linked += sum(int((result.source >= 0).sum()) for result in video)
-    assert num_linked > 5 * num_videos and num_suppressed > 5 * num_videos
+        links = [(r.source.tolist(), plain_links(r, rule.link_iou)[0]) for r in video]
+        num_linked += sum(old >= 0 for before, _ in links for old in before)
+        num_found += sum(before != after for before, after in links)
+    assert min(num_linked, num_suppressed) > 5 * num_videos and num_found > num_videos
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_without_links_a_frame_is_a_video_of_its_own(seed):
-    video = random_video(seed, 10)
+    # as of a pipeline without a tracker, that maps no boxes
+    none = torch.zeros(0, 4)
+    video = [result._replace(mapped_boxes=none) for result in random_video(seed, 10)]
     for frame, result in zip(send(video), video, strict=True):
         alone = rescore_video([result], how(online=False, track_links=False))
         np.testing.assert_array_equal(frame.scores, alone.scores[0].numpy())
@@ -160,9 +268,11 @@ def test_the_order_of_boxes_only_names_the_tracks(num_videos):
             source = result.source.numpy()[order]
             place = np.argsort(before)
             source = np.where(source < 0, -1, place[source] if len(place) else source)
+            mapped = result.mapped_boxes[before]
             fields = {"boxes", "scores", "track_scores"}
             changed = {name: getattr(result, name)[order] for name in fields}
-            moved.append(result._replace(**changed, source=torch.from_numpy(source)))
+            changed |= {"source": torch.from_numpy(source), "mapped_boxes": mapped}
+            moved.append(result._replace(**changed))
             orders.append(order)
             before = order
         names = set()
@@ -184,9 +294,11 @@ def test_what_comes_later_changes_nothing(seed):
 
 def test_boxes_and_masks_stay():
     video = linked(np.random.default_rng(0), random_video(0, 12, masks=True))
+    sources = [result.source.tolist() for result in video]
     for frame, result in zip(send(video), video, strict=True):
         np.testing.assert_array_equal(frame.boxes, result.boxes.numpy())
         np.testing.assert_array_equal(frame.masks, result.masks.numpy())
+    assert [result.source.tolist() for result in video] == sources
 
 
 def one_box(score: float) -> FrameResult:
@@ -296,6 +408,11 @@ def test_ids_stay_when_the_class_changes():
         ({"source": torch.tensor([0, 0])}, r"frame 1: expected source of shape \(1,\), got \(2,\)"),
         ({"track_scores": torch.zeros(0)}, r"frame 1: expected track_scores of shape \(1,\)"),
         ({"track_scores": torch.tensor([np.nan])}, r"track_scores must be from 0 to 1 .*\[nan\]"),
+        ({"mapped_boxes": torch.full((1, 4), np.nan)}, "frame 1: mapped_boxes must be finite"),
+        (
+            {"mapped_boxes": torch.zeros(2, 4)},
+            r"frame 1: expected mapped_boxes of shape \(1, 4\), got \(2, 4\)",
+        ),
         ({"track_scores": torch.tensor([-1.0])}, r"track_scores must be from 0 to 1 .*\[-1.0\]"),
     ],
 )
