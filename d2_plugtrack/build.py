@@ -42,6 +42,7 @@ def build_tracker(
         raise UserError(
             f"MODEL.PLUGTRACK.IN_FEATURES {list(keys.IN_FEATURES)} with TARGET_INDEX "
             f"{keys.TARGET_INDEX}: the backbone has the maps {sorted(map_shapes)}"
+            f"{_fitting_maps(map_shapes)}"
         )
     if keys.NORM not in norms:
         raise UserError(
@@ -60,6 +61,13 @@ def build_tracker(
         iou_loss_weight=keys.IOU_LOSS_WEIGHT,
         norm=norms[keys.NORM],
     )
+
+
+def _fitting_maps(map_shapes: Mapping[str, Any]) -> str:
+    """What would do: the maps that are as fine as those of the paper, the target the middle one."""
+    names = [name for name, shape in map_shapes.items() if 8 <= shape.stride <= 32]
+    target = next((i for i, name in enumerate(names) if map_shapes[name].stride == 16), 0)
+    return f"; {names} with {target} would do" if names else ""
 
 
 def build_region_sampling(cfg) -> dict[str, Any]:

@@ -301,6 +301,25 @@ def test_maps_that_are_not_there(cfg, changes):
         build_tracker(cfg, maps)
 
 
+@pytest.mark.parametrize(
+    ("strides", "said"),
+    [
+        (
+            {"p2": 4, "p3": 8, "p4": 16, "p5": 32, "p6": 64},
+            r"; \['p3', 'p4', 'p5'\] with 1 would do",
+        ),
+        ({"res4": 16}, r"; \['res4'\] with 0 would do"),
+        ({"0": 32, "1": 32, "pool": 64}, r"; \['0', '1'\] with 0 would do"),
+        ({"pool": 64}, r"\['pool'\]"),
+    ],
+)
+def test_maps_that_would_do_are_named(cfg, strides, said):
+    maps = {name: SimpleNamespace(channels=3, stride=stride) for name, stride in strides.items()}
+    cfg.MODEL.PLUGTRACK.IN_FEATURES = ["other"]
+    with pytest.raises(UserError, match=f"{said}$"):
+        build_tracker(cfg, maps)
+
+
 def test_an_iou_test_that_does_not_exist(cfg):
     cfg.MODEL.PLUGTRACK.REGION_IOU_TEST = "above"
     with pytest.raises(UserError, match="REGION_IOU_TEST above: expected one of at_least, below"):
