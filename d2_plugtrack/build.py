@@ -105,13 +105,7 @@ def build_pipeline(cfg, tracker: TrackerHead | None, *, masks: bool = False) -> 
             "TEST.TFD.TRACK is on, but the model has no tracker: set MODEL.META_ARCHITECTURE to "
             "PlugTrackRCNN, or TEST.TFD.ENABLED to False"
         )
-    needing = key_that_needs_tracking(build_rescoring(cfg))
-    if needing and not tracking:
-        key, value = needing
-        raise UserError(
-            f"{key} needs tracked boxes: set it to {value}, or TEST.TFD.ENABLED and TEST.TFD.TRACK "
-            "to True"
-        )
+    check_tracking(cfg)
     return VideoPipeline(
         tracker if tracking else None,
         per_frame=not tfd.ENABLED,
@@ -123,6 +117,24 @@ def build_pipeline(cfg, tracker: TrackerHead | None, *, masks: bool = False) -> 
         max_boxes=tfd.MAX_BOXES,
         masks=masks,
     )
+
+
+def check_tracking(cfg, mode: str | None = None) -> None:
+    """Refuse, as a UserError, re-scoring by tracks where ``TEST.TFD`` asks for none.
+
+    Args:
+        mode: offline or online; None: what ``TEST.VID.MODE`` says.
+    """
+    rescoring = build_rescoring(cfg)
+    if mode is not None:
+        rescoring = rescoring._replace(online=mode == "online")
+    needing = key_that_needs_tracking(rescoring)
+    if needing and not needs_tracker(cfg):
+        key, value = needing
+        raise UserError(
+            f"{key} needs tracked boxes: set it to {value}, or TEST.TFD.ENABLED and TEST.TFD.TRACK "
+            "to True"
+        )
 
 
 def build_rescoring(cfg) -> Rescoring:

@@ -18,6 +18,7 @@ from d2_plugtrack.build import (
     build_spooling,
     build_tracker,
     build_video_run,
+    check_tracking,
     needs_tracker,
 )
 from d2_plugtrack.config import add_plugtrack_config
@@ -353,6 +354,18 @@ def test_online_without_tracking(cfg, tracker, key, track_links):
         build_pipeline(cfg, tracker)
     cfg.TEST.SEQ_NMS.ENABLED = False  # frames as they are, one by one
     assert build_pipeline(cfg, tracker).tracker is None
+
+
+def test_a_mode_that_is_asked_for_beside_the_configs(cfg):
+    check_tracking(cfg, "online")
+    cfg.TEST.TFD.TRACK = cfg.TEST.SEQ_NMS.TRACK_LINKS = False
+    check_tracking(cfg)
+    with pytest.raises(UserError, match="TEST.VID.MODE needs tracked boxes: set it to offline"):
+        check_tracking(cfg, "online")
+    cfg.TEST.VID.MODE = "online"
+    check_tracking(cfg, "offline")
+    with pytest.raises(UserError, match="TEST.VID.MODE needs tracked boxes: set it to offline"):
+        check_tracking(cfg)
 
 
 def test_a_mode_that_does_not_exist(cfg):

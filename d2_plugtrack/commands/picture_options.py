@@ -6,6 +6,7 @@ looks at it, and either is said. A mistake is refused before a model is loaded.
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -25,6 +26,9 @@ from .arguments import (
     positive_number,
 )
 from .sample import SAMPLE_FRAME_RATE, sample_detector, write_sample_clip
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
 
 OUTPUT = Path("output/visualize")  # what nobody asked to be elsewhere
 IMAGE_FRAME_RATE = 25  # where nothing says how fast images follow one another
@@ -134,7 +138,9 @@ def open_detector(args: argparse.Namespace) -> Host:
         config_file, weights = sample_detector()
         opts = [*weights, *opts]
         print(f"--config-file: none given, {config_file} looks at it")
-    host = open_host(config_file, opts, tracker_required=True)
-    if not needs_tracker(host.cfg):
+    return open_host(config_file, opts, tracker_required=True, check=_check_tracking)
+
+
+def _check_tracking(cfg: "CfgNode") -> None:
+    if not needs_tracker(cfg):
         raise UserError("TEST.TFD.ENABLED, TEST.TFD.TRACK: expected True, to show tracking")
-    return host
