@@ -89,16 +89,23 @@ def test_chosen_frames_are_those_of_the_whole_clip(host, stages, clip):
         assert_same(stage.objects, stages[stage.index].objects)
 
 
-def test_tracks_have_the_numbers_of_a_video_that_is_drawn(host, clip):
-    threshold = 0.3
+@pytest.mark.parametrize("threshold", [0.0, 0.3])
+def test_tracks_have_the_numbers_of_a_video_that_is_drawn(host, clip, stages, threshold):
     drawn = list(VideoPredictor.from_host(host, "offline", threshold)(clip))
-    found = []
-    for stage in record_stages(host, clip, {4, 6}, threshold=threshold):
+    some = record_stages(host, clip, {2, 4, 5, 6}, threshold=threshold)
+    for stage in some:
         shown = stage.objects.scores >= threshold
         assert stage.objects.track_ids[shown].tolist() == drawn[stage.index].track_ids.tolist()
-        found += stage.objects.track_ids.tolist()
-    strong = max(int(objects.track_ids.max()) for objects in drawn if len(objects.boxes))
-    assert max(found) > strong  # the others come after them
+    strong = {track for objects in drawn for track in objects.track_ids.tolist()}
+    weak = {
+        track
+        for stage in some
+        for track in stage.objects.track_ids[stage.objects.scores < threshold].tolist()
+    }
+    assert strong == set(range(len(strong))) and not weak & strong  # the others come after them
+    # by appearance alone they would have other numbers
+    alike = all(torch.equal(s.objects.track_ids, stages[s.index].objects.track_ids) for s in some)
+    assert alike == (threshold == 0)
 
 
 def test_a_frame_that_is_none_is_refused(host, clip):
