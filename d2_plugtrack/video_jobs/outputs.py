@@ -102,7 +102,7 @@ class VideoOutputs:
     def _open(self) -> None:
         make_folders(self.paths)
         makes: list[tuple[Path | None, list[Any], Callable[[Path], Any]]] = [
-            (self.paths.video, self._writers, lambda p: VideoWriter(p, self.source.frame_rate)),
+            (self.paths.video, self._writers, self._video_writer),
             (self.paths.images, self._writers, lambda p: ImageWriter(p, overwrite=True)),
             (self.paths.coco_vid, self._exports, self._coco_vid),
             (self.paths.mot, self._exports, lambda p: MotWriter(p, self.class_names)),
@@ -111,6 +111,9 @@ class VideoOutputs:
         for path, opened, make in makes:
             if path is not None:
                 opened.append(self._stack.enter_context(make(path)))
+
+    def _video_writer(self, path: Path) -> VideoWriter:
+        return VideoWriter(path, self.source.frame_rate, fragmented=self.source.is_live)
 
     def _coco_vid(self, path: Path) -> CocoVidWriter:
         """Frames that are files have their names, from the file's folder."""
