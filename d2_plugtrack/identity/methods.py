@@ -5,7 +5,9 @@ Seq-NMS over the whole video, ``online`` the links of tracking-first detection a
 ``bytetrack`` is that of the package trackers, over what the stock detector reports in each frame.
 ByteTrack knows no classes: it gets detections of all of them, after NMS over all of them at
 ``TEST.TFD.NMS_THRESH``, as tracking-first detection has it (a detector says several classes of one
-object), and a tracked box keeps the class of its detection.
+object). All three smooth classes along a track: paths and links by the scores of all classes,
+offline over the whole video and online over the past, and ByteTrack's tracks, which have a class a
+detection, by a vote of the detections so far (:class:`ClassVotes`).
 
 The three have one threshold each, by the same rule: it decides what is sure enough to be an
 object. Paths and links keep boxes whose (re-scored) score is at least that; ByteTrack trusts
@@ -16,9 +18,11 @@ the best mean HOTA of the two tiny detectors on the ``val`` split of the tiny se
 without that NMS. Its other settings are the package's: others were no better there.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import numpy as np
 from torchvision.ops import nms
 
 from ..build import build_pipeline, build_rescoring, build_spooling
@@ -111,8 +115,31 @@ class PathTracks:
         return numbered
 
 
+class ClassVotes:
+    """The class of tracks whose detections have one each, from the past alone.
+
+    A track's class is that whose detections so far have the largest sum of confidences, of equal
+    ones the lower. A new video takes a new :class:`ClassVotes`.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[int, dict[int, float]] = defaultdict(lambda: defaultdict(float))
+
+    def vote(self, ids: np.ndarray, classes: np.ndarray, confidences: np.ndarray) -> list[int]:
+        """The classes of M tracks now, after the next detection of each: (M,) all."""
+        fields = (field.tolist() for field in (ids, classes, confidences))
+        return [self._add(*detection) for detection in zip(*fields, strict=True)]
+
+    def _add(self, track: int, label: int, confidence: float) -> int:
+        sums = self._sums[track]
+        sums[label] += confidence
+        return min(sums, key=lambda known: (-sums[known], known))
+
+
 class ByteTracks:
     """Tracks of ByteTrack, from results of one class a box.
+
+    A track's first detection has no number yet: it is not given, and has no vote on the class.
 
     Args:
         threshold: as said above.
@@ -131,11 +158,14 @@ class ByteTracks:
         )
         self._floor = min(threshold, BYTETRACK_FLOOR)
         self._nms_threshold = nms_threshold
+        self._votes = ClassVotes()
 
     def push(self, result: FrameResult) -> list[NumberedBoxes]:
         found = self._tracker.update(self._detections(result))
         found = found[found.tracker_id >= 0]  # others belong to no track yet
-        classes = [] if found.class_id is None else found.class_id
+        if len(found) == 0:
+            return [number_boxes([], [], [])]
+        classes = self._votes.vote(found.tracker_id, found.class_id, found.confidence)
         return [number_boxes(found.xyxy, classes, found.tracker_id)]
 
     def _detections(self, result: FrameResult) -> "sv.Detections":
@@ -152,14 +182,19 @@ class ByteTracks:
 
     def finish(self) -> list[NumberedBoxes]:
         self._tracker.reset()
+        self._votes = ClassVotes()
         return []
 
 
 class IdentityRun:
-    """A method over whole videos, frame by frame, and how well it keeps identities."""
+    """A method over whole videos, frame by frame, and how well it keeps identities.
 
-    def __init__(self, pipeline: VideoPipeline, tracks: Tracks):
-        self.metrics = IdentityMetrics()
+    Args:
+        ignore_classes: as of ``IdentityMetrics``; tracks are the same either way.
+    """
+
+    def __init__(self, pipeline: VideoPipeline, tracks: Tracks, ignore_classes: bool = False):
+        self.metrics = IdentityMetrics(ignore_classes)
         self._pipeline = pipeline
         self._tracks = tracks
         self._start_video()
@@ -186,7 +221,10 @@ class IdentityRun:
 
 
 def build_identity_runs(
-    cfg, tracker: TrackerHead | None, thresholds: Mapping[str, float]
+    cfg,
+    tracker: TrackerHead | None,
+    thresholds: Mapping[str, float],
+    ignore_classes: bool = False,
 ) -> dict[str, IdentityRun]:
     """A run for each of :data:`METHODS` that has a threshold by its short name, by its name.
 
@@ -212,5 +250,6 @@ def build_identity_runs(
             tracks: Tracks = PathTracks(rescorer, threshold)
         else:
             tracks = ByteTracks(threshold, of_method.TEST.TFD.NMS_THRESH)
-        runs[method.name] = IdentityRun(build_pipeline(of_method, tracker), tracks)
+        pipeline = build_pipeline(of_method, tracker)
+        runs[method.name] = IdentityRun(pipeline, tracks, ignore_classes)
     return runs

@@ -21,6 +21,7 @@ from d2_plugtrack.identity.methods import (
     BYTETRACK_FLOOR,
     METHODS,
     ByteTracks,
+    ClassVotes,
     IdentityRun,
     PathTracks,
     build_identity_runs,
@@ -96,7 +97,31 @@ def test_offline_sees_the_whole_video_and_online_the_past():
     assert [len(frame) for frame in track(paths_of(0.85, True), MOVING)] == [1, 0, 0]
 
 
-def test_bytetrack_numbers_boxes_of_all_classes_and_keeps_their_class():
+def test_the_class_of_a_track_is_what_was_surest_so_far():
+    """Track 7: 0.5 of class 1; then 0.25 of class 0; then 0.5 of both, the lower; then 0.75 of 1.
+
+    Track 3 has votes of its own.
+    """
+    votes = ClassVotes()
+    detections = [(1, 0.5, 1), (0, 0.25, 1), (0, 0.25, 0), (1, 0.25, 1)]
+    for label, confidence, expected in detections:
+        given = (np.array([7, 3]), np.array([label, 2]), np.array([confidence, 0.1], np.float32))
+        assert votes.vote(*given) == [expected, 2]
+    assert votes.vote(*(np.array([], int) for _ in range(3))) == []
+    assert ClassVotes().vote(np.array([7]), np.array([0]), np.array([0.1])) == [0]
+
+
+def test_bytetracks_class_is_a_vote_of_the_past():
+    """Class 1 at 0.7 beside 0 at 0.6, then 1.2; the first detection (0.9) has no vote."""
+    flicker = [result_of([0], [scores]) for scores in ([0.1, 0.9], [0, 0.7], [0.6, 0], [0.6, 0])]
+    tracks = ByteTracks(0.5, 0.45)
+    classes = [[label for _, label, _ in frame] for frame in track(tracks, flicker)]
+    assert classes == [[], [1], [1], [0]]
+    # a new video has a vote of its own
+    assert [[line[1] for line in f] for f in track(tracks, flicker[2:])] == [[], [0]]
+
+
+def test_bytetrack_numbers_boxes_of_all_classes():
     """A track is given from its second frame on, as the package has it."""
     tracks = ByteTracks(0.5, 0.45)
     first, *later = track(tracks, MOVING)
@@ -178,6 +203,9 @@ def test_runs_work_on_what_their_methods_say(cfg):
     assert (bytetrack._tracks._floor, bytetrack._tracks._nms_threshold) == (0.3, 0.6)
     assert len({id(run._pipeline) for run in runs.values()}) == 3
     assert cfg.TEST.VID.MODE == "online"  # the config is only read
+    assert not any(run.metrics._ignore_classes for run in runs.values())
+    for run in build_identity_runs(cfg, object(), thresholds, ignore_classes=True).values():
+        assert run.metrics._ignore_classes
 
 
 def test_without_a_tracker_there_is_bytetrack(cfg):
@@ -195,14 +223,13 @@ def test_the_tool_on_the_tiny_set(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     main = runpy.run_path(str(ROOT / "tools/eval_identity.py"))["main"]
     files = {name: tmp_path / f"out.{name}" for name in ("json", "markdown")}
-    main(
-        [
-            *("--config-file", str(ROOT / "configs/TinyVID/torchvision_tiny.yaml")),
-            *("--dataset", "tiny_vid_test", "--online-threshold", "1", "--batch-size", "8"),
-            *("--json", str(files["json"]), "--markdown", str(files["markdown"])),
-            *("MODEL.WEIGHTS", str(ROOT / "demo/torchvision_tiny.pth"), "MODEL.DEVICE", "cpu"),
-        ]
-    )
+    words = [
+        *("--config-file", str(ROOT / "configs/TinyVID/torchvision_tiny.yaml")),
+        *("--dataset", "tiny_vid_test", "--online-threshold", "1", "--batch-size", "8"),
+        *("--json", str(files["json"]), "--markdown", str(files["markdown"])),
+    ]
+    opts = ["MODEL.WEIGHTS", str(ROOT / "demo/torchvision_tiny.pth"), "MODEL.DEVICE", "cpu"]
+    main([*words, *opts])
     printed = capsys.readouterr().out
     assert files["markdown"].read_text() == printed
     assert "\nThresholds: offline 0.35, online 1, bytetrack 0.5\n" in printed
@@ -215,6 +242,12 @@ def test_the_tool_on_the_tiny_set(tmp_path, monkeypatch, capsys):
     for name, row in data["rows"].items():
         cells = [f"{row[key]:.1f}" for key in PERCENTAGES]
         assert f"| {name} | {' | '.join(cells)} | {row[SWITCHES]} |" in printed
+    main([*words, "--methods", "bytetrack", "--ignore-classes", *opts])
+    assert "\n| tracks, classes ignored | HOTA |" in capsys.readouterr().out
+    ignoring = json.loads(files["json"].read_text())
+    assert ignoring["ignore_classes"] and not data["ignore_classes"]
+    ((name, row),) = ignoring["rows"].items()
+    assert row["MOTA"] > data["rows"][name]["MOTA"]
 
 
 def test_the_tool_refuses_missing_packages_before_the_weights(monkeypatch, capsys):
