@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
-from .build import build_pipeline, build_rescoring, build_spooling, check_mode
+from .build import build_pipeline, build_rescoring, build_spooling, check_mode, check_tracking
 from .core.detector import DetectedFrame, VideoDetector, detect_frames
 from .core.open_part import RescoredFrame
 from .core.rescorer import build_rescorer
@@ -116,7 +116,8 @@ class VideoPredictor:
         _check_score_threshold(score_threshold)
         if mode is not None:
             check_mode(mode)
-        return cls.from_host(open_host(config_file, opts), mode, score_threshold, classes)
+        host = open_host(config_file, opts, check=lambda cfg: check_tracking(cfg, mode))
+        return cls.from_host(host, mode, score_threshold, classes)
 
     @classmethod
     def from_cfg(
