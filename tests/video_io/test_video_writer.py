@@ -32,6 +32,11 @@ def test_odd_sizes_are_padded_with_the_edge(tmp_path, size):
     assert_close(frames, COLORS)
 
 
+def test_even_frames_are_not_copied():
+    image = solid(COLORS[0])
+    assert letterbox.padded_to_even(letterbox.letterboxed(image, (64, 48))) is image
+
+
 def test_later_frame_of_another_size_is_letterboxed(tmp_path):
     path = save(tmp_path / "clip.mp4", [solid(COLORS[0]), solid((255, 255, 255), 48, 16)])
     frame = list(open_frames(path))[1]

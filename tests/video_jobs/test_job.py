@@ -183,6 +183,14 @@ def test_a_live_source_is_worked_on_frame_by_frame(tmp_path, is_live, expected):
     assert set(predictor.detector.batches) == expected  # 9 frames: 4, 4, 1
 
 
+@pytest.mark.parametrize("is_live", [True, False])
+def test_only_a_live_sources_video_is_written_in_fragments(tmp_path, is_live):
+    paths = OutputPaths(tmp_path / "a.mp4")
+    run_video(new_predictor("online"), Clip(LEFTS, is_live), paths)
+    assert (b"moof" in paths.video.read_bytes()) == is_live
+    assert len(list(open_frames(paths.video))) == len(LEFTS)
+
+
 def test_a_live_source_has_no_offline():
     with pytest.raises(UserError, match="clip: expected the online mode"):
         run_video(new_predictor("offline"), Clip(LEFTS, is_live=True), OutputPaths())
