@@ -16,6 +16,11 @@ FORMATS = {".jpg": {"quality": 95, "subsampling": 0}, ".png": {"compress_level":
 _NUMBERED = re.compile(r"\d{6,}\.(jpg|png)")
 
 
+def image_name(number: int, suffix: str = ".jpg") -> str:
+    """What the writer calls its images, numbered from 0 as they are written."""
+    return f"{number:06d}{suffix}"
+
+
 class ImageWriter:
     """Writes frames as ``000000.jpg``, ``000001.jpg``, ...: ``with ImageWriter(folder) as writer``.
 
@@ -66,7 +71,7 @@ class ImageWriter:
         if self._place is None:
             raise RuntimeError("expected ImageWriter.write inside its `with` block")
         check_image(image)
-        path = self._place / f"{self._num_frames:06d}{self.suffix}"
+        path = self._place / image_name(self._num_frames, self.suffix)
         with os_errors_name(self.folder):
             Image.fromarray(image[:, :, ::-1]).save(path, **FORMATS[self.suffix])
         self._num_frames += 1
