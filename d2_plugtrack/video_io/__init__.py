@@ -13,11 +13,13 @@ Outputs take their final name only when complete. Drawing is left to ``visualiza
 
 from .image_files import read_image
 from .image_writer import ImageWriter
-from .opening import is_live, open_frames
+from .opening import VIDEO_SUFFIXES, is_live, open_frames
 from .sources import FrameSource, Losses, TimedFrame
+from .stream_source import shown_address
 from .video_writer import VideoWriter
 
 __all__ = [
+    "VIDEO_SUFFIXES",
     "FrameSource",
     "ImageWriter",
     "Losses",
@@ -26,4 +28,5 @@ __all__ = [
     "is_live",
     "open_frames",
     "read_image",
+    "shown_address",
 ]

@@ -54,10 +54,11 @@ def _images_among(paths, asked_for: str, what: str) -> list[Path]:
             f"{asked_for}: expected images ({' '.join(IMAGE_SUFFIXES)}), "
             f"found none among {len(paths)} {what}"
         )
-    return sorted(images, key=_natural_key)
+    return sorted(images, key=natural_key)
 
 
-def _natural_key(path: Path) -> list[tuple[list[str | int], str]]:
+def natural_key(path: Path) -> list[tuple[list[str | int], str]]:
+    """Sorts `frame2` before `frame10`."""
     return [(_digits_as_numbers(part), part) for part in path.parts]
 
 

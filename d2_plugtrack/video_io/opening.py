@@ -14,6 +14,11 @@ from .sources import FrameSource
 from .stream_source import StreamSource
 from .video_source import VideoSource
 
+# Of names that are taken for videos where nobody says so; any file may be opened.
+VIDEO_SUFFIXES = (
+    *(".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"),
+    *(".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
+)
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _CAMERA = re.compile(r"[0-9]{1,4}")
 

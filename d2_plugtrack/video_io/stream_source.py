@@ -38,7 +38,7 @@ class StreamSource(FrameSource):
     num_frames = None
 
     def __init__(self, address: str, default_frame_rate: Fraction, excerpt: Excerpt):
-        self._shown = re.sub(r"//[^/]*@", "//", address)  # no password in messages
+        self._shown = shown_address(address)
         self.name, self._excerpt = short_name(self._shown), excerpt
         options = {"timeout": (OPEN_TIMEOUT, READ_TIMEOUT)}
         if address.lower().startswith("rtsp"):
@@ -71,6 +71,11 @@ class StreamSource(FrameSource):
             raise UserError(f"{self._shown}: expected frames {self._excerpt}, found none")
         if self.losses:
             logger.warning("%s broke off or was damaged: %s", self._shown, self.losses)
+
+
+def shown_address(address: str) -> str:
+    """An address without user and password, for messages; other names stay as they are."""
+    return re.sub(r"//[^/]*@", "//", address)
 
 
 def short_name(address: str) -> str:
