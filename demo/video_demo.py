@@ -48,12 +48,11 @@ from d2_plugtrack.commands.video_arguments import (
     output_folder,
     output_paths,
 )
-from d2_plugtrack.commands.video_inputs import expand_inputs, places_of
+from d2_plugtrack.commands.video_inputs import check_stride, expand_inputs, places_of
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.host import Host, open_host
 from d2_plugtrack.predictor import VideoPredictor
 from d2_plugtrack.video_io import FrameSource, is_live, open_frames, shown_address
-from d2_plugtrack.video_io.excerpts import SLOWEST
 from d2_plugtrack.video_jobs.interrupts import Interrupted, Interrupts
 from d2_plugtrack.video_jobs.job import VideoReport, run_video
 from d2_plugtrack.video_jobs.output_paths import OutputPaths, check_outputs, refuse_shared
@@ -203,15 +202,6 @@ def open_jobs(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
     for error in errors.values():
         say(f"error: {error}")
     return jobs, list(errors)
-
-
-def check_stride(stride: int, source: FrameSource) -> None:
-    """Refuse one that leaves fewer frames a second than an mp4 can have."""
-    if source.frame_rate < SLOWEST:
-        raise UserError(
-            f"{source.name}: expected at least {SLOWEST} frames per second, found "
-            f"{float(source.frame_rate):g} with --stride {stride}"
-        )
 
 
 def open_window(stack: ExitStack) -> Show | None:

@@ -19,6 +19,8 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 def handlers():
     """As in a terminal, whatever runs the tests; and as before, afterwards."""
     before = {number: signal.getsignal(number) for number, _ in SIGNALS}
+    for number in before:
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in before.items():
@@ -120,7 +122,8 @@ with Interrupts("notice") as interrupts, interrupts.held():
 
 def test_a_closed_terminal_takes_no_words_and_no_work_with_it(tmp_path):
     code = """
-import os, sys, time
+import fcntl, os, sys, termios, time
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 from d2_plugtrack.video_jobs.interrupts import Interrupts
 with Interrupts("notice") as interrupts, interrupts.held():
     print("ready", flush=True)
@@ -132,9 +135,9 @@ open(sys.argv[1], "w").write("whole")
 sys.exit(interrupts.exit_code)
 """
     ours, terminal = os.openpty()
-    command = ["setsid", "--ctty", "--wait", sys.executable, "-c", code, str(tmp_path / "done")]
+    command = [sys.executable, "-c", code, str(tmp_path / "done")]
     pipes = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
-    process = subprocess.Popen(command, cwd=ROOT, **pipes)
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes)
     os.close(terminal)
     assert os.read(ours, 100).startswith(b"ready")
     os.close(ours)
