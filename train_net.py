@@ -37,6 +37,7 @@ from d2_plugtrack.commands.arguments import (
     positive_int,
 )
 from d2_plugtrack.commands.speed_options import add_speed_arguments, speed_opts
+from d2_plugtrack.config_file import read_host
 from d2_plugtrack.plugin import load_config, load_model
 from d2_plugtrack.training import (
     Trainer,
@@ -104,6 +105,10 @@ def run(argv: list[str] | None = None) -> None:
             "--amp, --channels-last, --compile: expected with --eval-only; training has SOLVER.AMP"
         )
     args.opts = [*speed, *args.opts]
+    if read_host(args.config_file) == "torchvision":
+        raise UserError(
+            f"{args.config_file}: HOST torchvision: train with tools/train_torchvision.py"
+        )
     cfg = load_config(args.config_file, args.opts)  # a mistake is reported once, not per process
     check_processes(cfg, args)
     try:

@@ -42,6 +42,7 @@ def build_tracker(
         raise UserError(
             f"MODEL.PLUGTRACK.IN_FEATURES {list(keys.IN_FEATURES)} with TARGET_INDEX "
             f"{keys.TARGET_INDEX}: the backbone has the maps {sorted(map_shapes)}"
+            f"{_fitting_maps(map_shapes)}"
         )
     if keys.NORM not in norms:
         raise UserError(
@@ -60,6 +61,13 @@ def build_tracker(
         iou_loss_weight=keys.IOU_LOSS_WEIGHT,
         norm=norms[keys.NORM],
     )
+
+
+def _fitting_maps(map_shapes: Mapping[str, Any]) -> str:
+    """What would do: the maps that are as fine as those of the paper, the target the middle one."""
+    names = [name for name, shape in map_shapes.items() if 8 <= shape.stride <= 32]
+    target = next((i for i, name in enumerate(names) if map_shapes[name].stride == 16), 0)
+    return f"; {names} with {target} would do" if names else ""
 
 
 def build_region_sampling(cfg) -> dict[str, Any]:
@@ -97,13 +105,7 @@ def build_pipeline(cfg, tracker: TrackerHead | None, *, masks: bool = False) -> 
             "TEST.TFD.TRACK is on, but the model has no tracker: set MODEL.META_ARCHITECTURE to "
             "PlugTrackRCNN, or TEST.TFD.ENABLED to False"
         )
-    needing = key_that_needs_tracking(build_rescoring(cfg))
-    if needing and not tracking:
-        key, value = needing
-        raise UserError(
-            f"{key} needs tracked boxes: set it to {value}, or TEST.TFD.ENABLED and TEST.TFD.TRACK "
-            "to True"
-        )
+    check_tracking(cfg)
     return VideoPipeline(
         tracker if tracking else None,
         per_frame=not tfd.ENABLED,
@@ -115,6 +117,24 @@ def build_pipeline(cfg, tracker: TrackerHead | None, *, masks: bool = False) -> 
         max_boxes=tfd.MAX_BOXES,
         masks=masks,
     )
+
+
+def check_tracking(cfg, mode: str | None = None) -> None:
+    """Refuse, as a UserError, re-scoring by tracks where ``TEST.TFD`` asks for none.
+
+    Args:
+        mode: offline or online; None: what ``TEST.VID.MODE`` says.
+    """
+    rescoring = build_rescoring(cfg)
+    if mode is not None:
+        rescoring = rescoring._replace(online=mode == "online")
+    needing = key_that_needs_tracking(rescoring)
+    if needing and not needs_tracker(cfg):
+        key, value = needing
+        raise UserError(
+            f"{key} needs tracked boxes: set it to {value}, or TEST.TFD.ENABLED and TEST.TFD.TRACK "
+            "to True"
+        )
 
 
 def build_rescoring(cfg) -> Rescoring:

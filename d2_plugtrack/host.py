@@ -122,12 +122,17 @@ def _transpose(items: list[tuple]) -> tuple[tuple, tuple]:
 
 
 def open_host(
-    config_file: str, opts: Sequence[str] = (), *, tracker_required: bool | None = None
+    config_file: str,
+    opts: Sequence[str] = (),
+    *,
+    tracker_required: bool | None = None,
+    check: Callable[["CfgNode"], None] | None = None,
 ) -> Host:
     """The host that a config file and ``KEY VALUE`` pairs describe, with ``MODEL.WEIGHTS`` loaded.
 
     Args:
         tracker_required: the weights must have a tracker's; where None, if ``TEST.TFD`` needs one.
+        check: looks at the config before weights are loaded; what it raises is raised.
 
     Raises:
         UserError: a mistake in the config, or weights that do not fit.
@@ -145,6 +150,8 @@ def open_host(
     cfg = load(config_file, opts)
     if name != cfg.HOST:
         raise UserError(f"HOST {cfg.HOST}: expected in {config_file} itself, which says {name}")
+    if check is not None:
+        check(cfg)
     return open_it(cfg, tracker_required)
 
 

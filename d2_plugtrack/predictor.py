@@ -4,7 +4,7 @@ Shape letters: M objects of a frame. In the manner of detectron2's DefaultPredic
 call it on frames, or ``step`` from one to the next and ``finish``. In one of two modes: offline,
 where objects are re-scored over the whole video, whose frames wait on disk for its end where it is
 long (``core/video_rescorer.py``), or online, over the past alone (``core/online_rescorer.py``).
-Reading and writing video files is in ``video_io.py``, drawing in ``visualization.py``.
+Reading and writing video files is in ``video_io``, drawing in ``visualization``.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
-from .build import build_pipeline, build_rescoring, build_spooling, check_mode
+from .build import build_pipeline, build_rescoring, build_spooling, check_mode, check_tracking
 from .core.detector import DetectedFrame, VideoDetector, detect_frames
 from .core.open_part import RescoredFrame
 from .core.rescorer import build_rescorer
@@ -116,7 +116,8 @@ class VideoPredictor:
         _check_score_threshold(score_threshold)
         if mode is not None:
             check_mode(mode)
-        return cls.from_host(open_host(config_file, opts), mode, score_threshold, classes)
+        host = open_host(config_file, opts, check=lambda cfg: check_tracking(cfg, mode))
+        return cls.from_host(host, mode, score_threshold, classes)
 
     @classmethod
     def from_cfg(

@@ -28,7 +28,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from d2_plugtrack.build import check_tracking
 from d2_plugtrack.commands.arguments import CommandParser
 from d2_plugtrack.commands.sample import SAMPLE_FRAME_RATE, sample_detector, write_sample_clip
 from d2_plugtrack.commands.video_arguments import (
@@ -48,7 +49,7 @@ from d2_plugtrack.commands.video_arguments import (
     output_folder,
     output_paths,
 )
-from d2_plugtrack.commands.video_inputs import check_stride, expand_inputs, places_of
+from d2_plugtrack.commands.video_inputs import expand_inputs, places_of
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.host import Host, open_host
 from d2_plugtrack.predictor import VideoPredictor
@@ -191,7 +192,6 @@ def open_jobs(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
             )
         try:
             source = open_frames(given, **rate, start=args.start, end=args.end, stride=args.stride)
-            check_stride(args.stride, source)
         except UserError as error:
             errors[name] = error
             continue
@@ -222,7 +222,13 @@ def open_detector(args: argparse.Namespace) -> Host:
         args.config_file, weights = sample_detector()
         opts = [*weights, *opts]
         print("no --config-file: the tiny detector of demo/ knows the tiny VID set's shapes alone")
-    return open_host(args.config_file, opts)
+    modes = {args.mode or ("online" if is_live(name) else None) for name in args.input}
+    return open_host(args.config_file, opts, check=partial(check_tracking_in, modes))
+
+
+def check_tracking_in(modes: Collection[str | None], cfg) -> None:
+    for mode in modes:
+        check_tracking(cfg, mode)
 
 
 def predictor_of(host: Host, args: argparse.Namespace, mode: str | None) -> VideoPredictor:

@@ -18,6 +18,7 @@ from d2_plugtrack.build import (
     build_spooling,
     build_tracker,
     build_video_run,
+    check_tracking,
     needs_tracker,
 )
 from d2_plugtrack.config import add_plugtrack_config
@@ -301,6 +302,25 @@ def test_maps_that_are_not_there(cfg, changes):
         build_tracker(cfg, maps)
 
 
+@pytest.mark.parametrize(
+    ("strides", "said"),
+    [
+        (
+            {"p2": 4, "p3": 8, "p4": 16, "p5": 32, "p6": 64},
+            r"; \['p3', 'p4', 'p5'\] with 1 would do",
+        ),
+        ({"res4": 16}, r"; \['res4'\] with 0 would do"),
+        ({"0": 32, "1": 32, "pool": 64}, r"; \['0', '1'\] with 0 would do"),
+        ({"pool": 64}, r"\['pool'\]"),
+    ],
+)
+def test_maps_that_would_do_are_named(cfg, strides, said):
+    maps = {name: SimpleNamespace(channels=3, stride=stride) for name, stride in strides.items()}
+    cfg.MODEL.PLUGTRACK.IN_FEATURES = ["other"]
+    with pytest.raises(UserError, match=f"{said}$"):
+        build_tracker(cfg, maps)
+
+
 def test_an_iou_test_that_does_not_exist(cfg):
     cfg.MODEL.PLUGTRACK.REGION_IOU_TEST = "above"
     with pytest.raises(UserError, match="REGION_IOU_TEST above: expected one of at_least, below"):
@@ -334,6 +354,18 @@ def test_online_without_tracking(cfg, tracker, key, track_links):
         build_pipeline(cfg, tracker)
     cfg.TEST.SEQ_NMS.ENABLED = False  # frames as they are, one by one
     assert build_pipeline(cfg, tracker).tracker is None
+
+
+def test_a_mode_that_is_asked_for_beside_the_configs(cfg):
+    check_tracking(cfg, "online")
+    cfg.TEST.TFD.TRACK = cfg.TEST.SEQ_NMS.TRACK_LINKS = False
+    check_tracking(cfg)
+    with pytest.raises(UserError, match="TEST.VID.MODE needs tracked boxes: set it to offline"):
+        check_tracking(cfg, "online")
+    cfg.TEST.VID.MODE = "online"
+    check_tracking(cfg, "offline")
+    with pytest.raises(UserError, match="TEST.VID.MODE needs tracked boxes: set it to offline"):
+        check_tracking(cfg)
 
 
 def test_a_mode_that_does_not_exist(cfg):

@@ -355,3 +355,15 @@ def test_a_detectron2_config_may_say_so(tmp_path):
     said.write_text("HOST: detectron2\nMODEL:\n  META_ARCHITECTURE: GeneralizedRCNN\n")
     with pytest.raises(UserError, match="GeneralizedRCNN: expected PlugTrackRCNN"):
         open_host(str(said))
+
+
+def test_a_config_is_looked_at_before_weights():
+    seen = []
+
+    def check(cfg):
+        seen.append(cfg.MODEL.WEIGHTS)
+        raise UserError("not this one")
+
+    with pytest.raises(UserError, match="not this one"):
+        open_host(CONFIG, ["MODEL.WEIGHTS", "none.pth"], check=check)
+    assert seen == ["none.pth"]

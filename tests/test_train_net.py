@@ -28,6 +28,7 @@ from train_net import check_processes
 ROOT = Path(__file__).resolve().parents[1]
 DETECTOR = str(ROOT / "configs/TinyVID/detector_tiny.yaml")
 PLUGTRACK = str(ROOT / "configs/TinyVID/plugtrack_tiny.yaml")
+TORCHVISION = str(ROOT / "configs/TinyVID/torchvision_tiny.yaml")
 SMALL = [
     *("MODEL.DEVICE", "cpu", "SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "2"),
     *("DATALOADER.NUM_WORKERS", "0", "MODEL.RPN.POST_NMS_TOPK_TEST", "15"),
@@ -335,6 +336,10 @@ MISTAKES = {
     "misspelt key": (TRAIN, STAGE_TWO, ["TEST.TFD.MERGE_TRESH", "1"], "TEST.TFD.MERGE_TRESH"),
     "no config": (TRAIN, [], [], "--config-file"),
     "absent config": (TRAIN, ["--config-file", "{absent}"], [], "{absent}"),
+    "torchvision": (
+        *(TRAIN, ["--config-file", TORCHVISION], []),
+        "torchvision_tiny.yaml: HOST torchvision: train with tools/train_torchvision.py",
+    ),
     "no weights": (TRAIN, STAGE_TWO, [], "MODEL.WEIGHTS is empty"),
     "absent weights": (TRAIN, STAGE_TWO, ["MODEL.WEIGHTS", "{absent}"], "{absent}: no such file"),
     "absent weights, one": (TRAIN, STAGE_ONE, ["MODEL.WEIGHTS", "{absent}"], "WEIGHTS {absent}"),

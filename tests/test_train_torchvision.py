@@ -13,6 +13,7 @@ from d2_plugtrack.weights import read_weights
 ROOT = Path(__file__).resolve().parents[1]
 DETECTOR = str(ROOT / "configs/TinyVID/torchvision_detector_tiny.yaml")
 TRACKER = str(ROOT / "configs/TinyVID/torchvision_tiny.yaml")
+OTHER_HOST = str(ROOT / "configs/TinyVID/plugtrack_tiny.yaml")
 SMALL = ["MODEL.DEVICE", "cpu", "SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "2"]
 
 
@@ -72,6 +73,7 @@ def test_going_on_with_the_other_stage_is_refused(tmp_path, capsys):
         ("detector", DETECTOR, ["OUTPUT_DIR", "/proc/nowhere"], "/proc/nowhere: cannot be written"),
         ("tracker", TRACKER, ["DATASETS.TRAIN", "('tiny_det_train',)"], "pairs need videos"),
         ("tracker", TRACKER, [], "MODEL.WEIGHTS is empty"),
+        ("tracker", OTHER_HOST, [], "a config of detectron2: train with train_net.py"),
         ("detector", DETECTOR, ["SOLVER.CHECKPOINT_PERIOD", 0], "CHECKPOINT_PERIOD 0: expected at"),
     ],
 )

@@ -37,7 +37,7 @@ def script():
     script = runpy.run_path(str(ROOT / "demo/video_demo.py"))
     opened = cache(lambda file, opts: open_host(file, opts))
     names = script["main"].__wrapped__.__globals__
-    names["open_host"] = lambda file, opts: opened(file, tuple(opts))
+    names["open_host"] = lambda file, opts, check: opened(file, tuple(opts))
     return names
 
 
@@ -368,7 +368,7 @@ REFUSED = {
     "--input 7 rtsp://me:secret@127.0.0.1/no": "found 2: 7, rtsp://127.0.0.1/no",
     "--input rtsp://me:secret@127.0.0.1:1/no": "error: rtsp://127.0.0.1:1/no: expected a video",
     "--input rtsp://me:secret@127.0.0.1/no --mode offline": "for rtsp://127.0.0.1/no,",
-    "--input in/clip.mp4 --stride 30000": "0.000333333 with --stride 30000",
+    "--input in/clip.mp4 --stride 30000": "stride to be at least 0.001, found 10 by 30000",
     "--input in/clip.mp4 --frame-rate 1 --stride 2000": "--stride 2000 leaves 0.0005",
     "--input in/clip.mp4 --output in/clip.mp4 --overwrite": "is the input",
     "--input in/clip.mp4 --output there.mp4": "there.mp4: is there already; --overwrite",
@@ -451,6 +451,18 @@ def test_what_only_the_detector_knows_is_refused_before_the_work(demo, clip, wor
     status, _, errors = demo("--input", clip, "--output", "o.mp4", *words, detector=[])
     assert status == 2 and errors.startswith("error: ") and named in errors
     assert errors.count("\n") == 1 and not Path("o.mp4").exists()
+
+
+@pytest.mark.parametrize("words", ["--input clip.mp4 --mode online", "--input 7"])
+def test_a_mode_that_needs_a_tracker_is_refused_before_weights_are_looked_at(
+    demo, clip, script, monkeypatch, words
+):
+    monkeypatch.setitem(script, "open_frames", lambda *_, **others: open_frames(clip))
+    monkeypatch.setitem(script, "open_host", open_host)
+    keys = "MODEL.WEIGHTS none.pth TEST.TFD.TRACK False TEST.SEQ_NMS.TRACK_LINKS False"
+    words = [*words.split(), "--output", "o.mp4", "--config-file", CONFIG, "--opts", *keys.split()]
+    status, _, errors = demo(*words, detector=[])
+    assert status == 2 and errors.startswith("error: TEST.VID.MODE needs tracked boxes")
 
 
 def test_a_camera_has_no_offline_mode_and_is_online_otherwise(demo, clip, script, monkeypatch):

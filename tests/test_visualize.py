@@ -85,7 +85,10 @@ def test_no_box_at_all(visualize, arguments, capsys):
     for command in ("strips", "boxes"):
         visualize([command, *arguments, "--width", "100", "--overwrite", *none])
     assert refused(visualize, "correlation", *arguments, "--overwrite", *none) == 2
-    assert "--frames 1: expected a frame with a box to follow" in capsys.readouterr().err
+    assert "--input: expected a frame with a box to follow" in capsys.readouterr().err
+    words = ["--overwrite", "--frames", "1"]
+    assert refused(visualize, "correlation", *arguments, *words, *none) == 2
+    assert "frame 1: expected a box to follow, found none" in capsys.readouterr().err
 
 
 # ---- mistakes --------------------------------------------------------------------------------
@@ -127,6 +130,19 @@ def test_an_older_picture_stays(visualize, arguments, tmp_path, monkeypatch, cap
     assert refused(visualize, "strips", *arguments) == 2
     assert "is there already; --overwrite would replace it" in capsys.readouterr().err
     assert (tmp_path / "picture.png").read_bytes() == b"older"
+
+
+def test_pictures_are_named_after_the_input_and_the_command(
+    visualize, arguments, clip, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(picture_options, "open_host", None)
+    older = tmp_path / f"output/visualize/{clip.name}_strips.png"
+    older.parent.mkdir(parents=True)
+    older.write_bytes(b"older")
+    source = [*arguments[:1], str(clip)]
+    assert refused(visualize, "strips", *source) == 2
+    assert f"{clip.name}_strips.png: is there already" in capsys.readouterr().err
 
 
 def test_what_only_the_model_knows(visualize, arguments, capsys):

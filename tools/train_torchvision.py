@@ -16,7 +16,7 @@ import argparse
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -24,6 +24,7 @@ from d2_plugtrack.build import build_region_sampling
 from d2_plugtrack.checkpoint_file import read_checkpoint
 from d2_plugtrack.checkpoint_folder import clear_unfinished, find_checkpoint, save_checkpoint
 from d2_plugtrack.commands.arguments import CommandParser, add_config_file, add_opts
+from d2_plugtrack.config_file import read_host
 from d2_plugtrack.data.bad_images import BadImages
 from d2_plugtrack.data.catalog import check_order_of_classes, find_dataset
 from d2_plugtrack.data.imagenet.records import group_by_video
@@ -39,13 +40,16 @@ from d2_plugtrack.random_state import chosen_seed
 from d2_plugtrack.tracker_training import load_batches, optimize, tracker_losses
 from d2_plugtrack.weights import ensure_weights, joined_state, load_joined, write_weights
 
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
 LOG_PERIOD = 100  # iterations
 
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    cfg = load_torchvision_config(args.config_file, args.opts)
+    cfg = load_config(args.config_file, args.opts)
     check_datasets(cfg, args.stage)
     if args.stage == "tracker" and not args.resume:
         ensure_weights(cfg.MODEL.WEIGHTS)
@@ -66,6 +70,19 @@ def main(argv: list[str] | None = None) -> None:
     state = (train_detector if args.stage == "detector" else train_tracker)(cfg, start)
     write_weights(output, state)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+
+
+def load_config(config_file: str, opts: Sequence[str]) -> "CfgNode":
+    """A config of torchvision; one that is none and does not say so is sent to train_net.py."""
+    try:
+        return load_torchvision_config(config_file, opts)
+    except UserError as error:
+        if read_host(config_file) == "torchvision":
+            raise
+        raise UserError(
+            f"{error}; without HOST: torchvision it is a config of detectron2: train with "
+            "train_net.py"
+        ) from error
 
 
 def train_detector(cfg, start: Path | None) -> dict[str, torch.Tensor]:

@@ -25,7 +25,6 @@ from d2_plugtrack.commands.picture_options import (
     open_detector,
     open_input,
 )
-from d2_plugtrack.core.tracked_video import TrackNumbers
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.pictures.frame_choice import (
     check_frames,
@@ -33,12 +32,13 @@ from d2_plugtrack.pictures.frame_choice import (
     middle_frames,
     spread_frames,
 )
-from d2_plugtrack.pictures.matches import find_matches
+from d2_plugtrack.pictures.matches import find_matches, find_some_match
 from d2_plugtrack.pictures.picture_file import write_animation, write_picture
 from d2_plugtrack.pictures.stages import record_stages
 from d2_plugtrack.pictures.video_page import check_page_size, page_frames, write_page
 from d2_plugtrack.visualization import ROW_TITLES, draw_followed, draw_matches, draw_strips
-from d2_plugtrack.visualization.animation import draw_beside
+from d2_plugtrack.visualization.animation import draw_beside, side_width
+from d2_plugtrack.visualization.page import shrink
 
 NUM_CHANNELS = 8  # of `correlation` where none are named
 NUM_STEPS = 8  # frames of `boxes` where none are named
@@ -48,7 +48,8 @@ STRIPS = """The stages over some frames, a row each (Figs. 8 and 11 to 13).
 
 The detector alone; the boxes that the tracker brought from the frame before, with the IoU that it
 predicts for each; both merged, tracked boxes first; and re-scored over the whole video. A box has
-the colour of the track that it ends up in; gray is of no track.
+the colour of the track that it ends up in; gray is of no track. Boxes score at least --threshold in
+the frame itself; `boxes` asks that of the frame before.
 
 Examples:
     tools/visualize.py strips
@@ -58,7 +59,8 @@ Examples:
 BOXES = """What the tracker follows from frame to frame, with the IoU that it predicts (Fig. 7).
 
 Green boxes are sure, red ones nearly let go; gray corners are where a box of the frame before was
-looked for and let go.
+looked for and let go. What is followed is what scores at least --threshold in the frame before;
+`strips` asks that of the frame itself.
 
 Examples:
     tools/visualize.py boxes
@@ -70,7 +72,7 @@ CORRELATION = """What the tracker compares to find a box in the next frame (Fig.
 For a box of a frame: its features, those of the window in the next frame, three times as large, and
 their correlation, in some of the tracker's channels. A red dot marks the middle of each map: where
 the box would be if it did not move. Every map has colours of its own, from its least to its largest
-value.
+value. Without --frames it is the frame in the middle, or the next one that has a box.
 
 Examples:
     tools/visualize.py correlation
@@ -118,7 +120,7 @@ def strips(args: argparse.Namespace) -> None:
     check_sheet(source, args.width, len(ROW_TITLES) * len(chosen))
     host = open_detector(args)
     frames = tqdm(source, "detecting", num_frames, unit="frame", disable=None)
-    stages = record_stages(host, frames, chosen)
+    stages = record_stages(host, frames, chosen, threshold=args.threshold)
     write_picture(args.output, draw_strips(stages, host.class_names, args.threshold, args.width))
     print(f"{args.output}: {len(stages)} frames of {source.name}")
 
@@ -157,8 +159,13 @@ def correlation(args: argparse.Namespace) -> None:
             f"--channels {args.channels[-1]}: expected at most {num_channels - 1}, the tracker has "
             f"{num_channels} channels, counted from 0"
         )
-    frames = tqdm(islice(source, chosen[-1] + 2), "detecting", chosen[-1] + 2, disable=None)
-    matches = find_matches(host, frames, chosen, args.at and tuple(args.at))
+    is_free = not (args.frames or args.at)  # which frame it is
+    end = num_frames if is_free else chosen[-1] + 2
+    frames = tqdm(islice(source, end), "detecting", end, unit="frame", disable=None)
+    if is_free:
+        matches = [find_some_match(host, frames, chosen[0])]
+    else:
+        matches = find_matches(host, frames, chosen, args.at and tuple(args.at))
     write_picture(args.output, draw_matches(matches, args.channels, NUM_CHANNELS))
     print(f"{args.output}: {len(matches)} frames of {source.name}")
 
@@ -190,18 +197,21 @@ def animation(args: argparse.Namespace) -> None:
         raise UserError(f"--frames: expected at most {LONGEST} frames, found {len(chosen)}")
     host = open_detector(args)
     frames = tqdm(source, "detecting", num_frames, unit="frame", disable=None)
-    stages = record_stages(host, frames, chosen)
-    numbers = TrackNumbers(args.threshold)  # as in a video that is drawn at this threshold
-    images = [
+    stages = record_stages(
+        *(host, frames, chosen),
+        picture=lambda image: shrink(image, side_width(args.width)),
+        threshold=args.threshold,
+    )
+    images = (
         draw_beside(
-            *(stage.image, stage.detector, numbers.objects(stage.rescored)),
+            *(stage.image, stage.detector, stage.objects),
             *(host.class_names, args.threshold, args.width),
         )
-        for stage in stages
-    ]
+        for stage in tqdm(stages, "writing", unit="frame", disable=None)
+    )
     write_animation(args.output, images, float(source.frame_rate))
     kilobytes = args.output.stat().st_size / 1e3
-    print(f"{args.output}: {len(images)} frames of {source.name}, {kilobytes:.0f} kB")
+    print(f"{args.output}: {len(stages)} frames of {source.name}, {kilobytes:.0f} kB")
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -6,6 +6,7 @@ looks at it, and either is said. A mistake is refused before a model is loaded.
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -25,6 +26,9 @@ from .arguments import (
     positive_number,
 )
 from .sample import SAMPLE_FRAME_RATE, sample_detector, write_sample_clip
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
 
 OUTPUT = Path("output/visualize")  # what nobody asked to be elsewhere
 IMAGE_FRAME_RATE = 25  # where nothing says how fast images follow one another
@@ -66,7 +70,9 @@ def add_frame_rate(command: CommandParser) -> None:
 def add_shared(command: CommandParser) -> None:
     """What every subcommand takes."""
     command.add_argument("--input", help="a video or a folder of images")
-    command.add_argument("--output", type=Path, metavar="FILE", help=f"(default: in {OUTPUT})")
+    command.add_argument(
+        "--output", type=Path, metavar="FILE", help=f"(default: in {OUTPUT}, named after the input)"
+    )
     command.add_argument(
         "--frames",
         type=index_list,
@@ -86,14 +92,14 @@ def add_shared(command: CommandParser) -> None:
 def open_input(args: argparse.Namespace) -> tuple[FrameSource, int]:
     """The frames to show and their number, after a look at where the picture goes.
 
+    Where nobody said where, ``args.output`` gets the name of the input and of the command.
+
     Raises:
         UserError: no such input, one without an end, or an output that cannot be written or is
             there and not to be replaced.
     """
-    if args.output is None:
-        args.output = OUTPUT / f"{args.command}{args.suffix}"
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-    ensure_new(args.output, args.suffix, args.overwrite)
+    if args.output is not None:
+        ensure_new(args.output, args.suffix, args.overwrite)
     rate = args.frame_rate or IMAGE_FRAME_RATE
     if args.input is None:
         args.input = write_sample_clip(OUTPUT / "tiny_vid")
@@ -102,6 +108,10 @@ def open_input(args: argparse.Namespace) -> tuple[FrameSource, int]:
     source = open_frames(args.input, rate)
     if source.is_live:
         raise UserError(f"--input {args.input}: expected a video or images, which have an end")
+    if args.output is None:
+        args.output = OUTPUT / f"{source.name}_{args.command}{args.suffix}"
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        ensure_new(args.output, args.suffix, args.overwrite)
     # what a video's header says of its length is an estimate
     return source, sum(1 for _ in tqdm(source, "counting", unit="frame", disable=None))
 
@@ -128,7 +138,9 @@ def open_detector(args: argparse.Namespace) -> Host:
         config_file, weights = sample_detector()
         opts = [*weights, *opts]
         print(f"--config-file: none given, {config_file} looks at it")
-    host = open_host(config_file, opts, tracker_required=True)
-    if not needs_tracker(host.cfg):
+    return open_host(config_file, opts, tracker_required=True, check=_check_tracking)
+
+
+def _check_tracking(cfg: "CfgNode") -> None:
+    if not needs_tracker(cfg):
         raise UserError("TEST.TFD.ENABLED, TEST.TFD.TRACK: expected True, to show tracking")
-    return host

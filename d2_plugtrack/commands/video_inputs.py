@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
-from ..video_io import VIDEO_SUFFIXES, FrameSource, is_live, shown_address
-from ..video_io.excerpts import SLOWEST
+from ..video_io import VIDEO_SUFFIXES, is_live, shown_address
 from ..video_io.image_files import IMAGE_SUFFIXES, natural_key
 
 
@@ -59,16 +58,3 @@ def places_of(name: str) -> list[Path]:
     """The files and folders that are read for an input, whether it can be opened or not."""
     found = [name] if os.path.lexists(name) else _matches(name)
     return [Path(place) for place in found]
-
-
-def check_stride(stride: int, source: FrameSource) -> None:
-    """Refuse one that leaves fewer frames a second than an mp4 can have.
-
-    Raises:
-        UserError: naming the option.
-    """
-    if source.frame_rate < SLOWEST:
-        raise UserError(
-            f"{source.name}: expected at least {SLOWEST} frames per second, found "
-            f"{float(source.frame_rate):g} with --stride {stride}"
-        )

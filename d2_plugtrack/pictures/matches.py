@@ -4,7 +4,7 @@ Shape letters: D channels inside the tracker. Boxes are xyxy in pixels of the fr
 is that of every other command, from the first frame on; the numbers are its tracker's own.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -60,15 +60,43 @@ def find_matches(
     Raises:
         UserError: a chosen frame has no box there.
     """
+    return [*_follow(host, frames, lambda index, _: index in chosen, at)]
+
+
+def find_some_match(host: Host, frames: Iterable[np.ndarray], wanted: int) -> Match:
+    """Follow the likeliest box of a frame, of the next one with a box, or of the last before it.
+
+    Args:
+        frames: BGR uint8 (H, W, 3), all of the video; read no further than needed.
+        wanted: the frame where to look first.
+
+    Raises:
+        UserError: no frame but the last has a box.
+    """
+    latest = None
+    for latest in _follow(host, frames, lambda _, result: len(result.boxes) > 0, None):
+        if latest.index >= wanted:
+            break
+    if latest is None:
+        raise UserError("--input: expected a frame with a box to follow, found none")
+    return latest
+
+
+def _follow(
+    host: Host,
+    frames: Iterable[np.ndarray],
+    is_chosen: Callable[[int, FrameResult], bool],
+    at: tuple[float, float] | None,
+) -> Iterator[Match]:
+    """A match for each frame that is chosen by its index and what is found in it."""
     watched = _WatchedTracker(host.tracker)
     pipeline = build_pipeline(host.cfg, watched)
-    matches = []
-    prev_image, prev, row = None, None, -1
+    prev_image, prev, row = None, None, None
     for index, (image, frame) in enumerate(detect_images(host, frames)):
         curr = pipeline.step(frame)
-        if index - 1 in chosen:
+        if row is not None:
             score, label = prev.scores[row].max(dim=0)
-            match = Match(
+            yield Match(
                 index - 1,
                 prev_image,
                 image,
@@ -79,16 +107,16 @@ def find_matches(
                 watched.tracked.scores[row].item(),
                 *watched.compare(row),
             )
-            matches.append(match)
-        if index in chosen:
-            prev_image, prev, row = image, curr, choose_box(curr, index, at)
-    return matches
+        row = choose_box(curr, index, at) if is_chosen(index, curr) else None
+        prev_image, prev = image, curr
 
 
 def choose_box(result: FrameResult, index: int, at: tuple[float, float] | None) -> int:
     """The box of a frame that :func:`find_matches` follows."""
     if len(result.boxes) == 0:
-        raise UserError(f"--frames {index}: expected a frame with a box to follow, found none")
+        raise UserError(
+            f"frame {index}: expected a box to follow, found none; --frames names other frames"
+        )
     best = result.scores.max(dim=1).values.cpu()
     if at is not None:
         x, y = at

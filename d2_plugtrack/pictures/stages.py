@@ -4,7 +4,7 @@ Boxes are xyxy in pixels of the frame. One pass of the detector serves all stage
 3 MB a frame at 720p. No frames give an empty list.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ class Stages(NamedTuple):
     detector: FrameResult  # what the stock detector reports of the frame alone
     tracked: FrameResult  # tracking-first detection; tracked boxes are those with source >= 0
     rescored: RescoredFrame  # over the whole clip, offline; its rows are the boxes of ``tracked``
-    objects: TrackedObjects  # of ``rescored``, numbered
+    objects: TrackedObjects  # of ``rescored``, numbered over the whole clip
 
 
 def record_stages(
@@ -42,6 +42,7 @@ def record_stages(
     frames: Iterable[np.ndarray],
     chosen: Collection[int] | None = None,
     picture: Callable[[np.ndarray], np.ndarray] | None = None,
+    threshold: float = 0.0,
 ) -> list[Stages]:
     """Detect, track and re-score a clip with the settings of the host's config.
 
@@ -50,6 +51,8 @@ def record_stages(
         chosen: indices of the frames to give, all where None. The others are detected, tracked
             and re-scored nevertheless, but not kept. An index beyond the end is left out.
         picture: makes of an image what is kept of it, a smaller one, say; itself where None.
+        threshold: tracks that reach this score have the numbers that they have in a video drawn at
+            it, whatever is chosen; the others come after them.
 
     Raises:
         UserError: settings that do not fit together.
@@ -62,10 +65,14 @@ def record_stages(
     numbers = TrackNumbers()
     recorded: list[tuple | None] = []
     rescored: list[tuple | None] = []
+    is_strong: dict[int, bool] = {}  # by track
 
     def keep(finished: Iterable[RescoredFrame]) -> None:
         for frame in finished:
             objects = numbers.objects(frame)  # of every frame: tracks are numbered in order
+            reach = (objects.scores >= threshold).tolist()
+            for track, reaches in zip(objects.track_ids.tolist(), reach, strict=True):
+                is_strong[track] = reaches or is_strong.get(track, False)
             wanted = chosen is None or len(rescored) in chosen
             rescored.append((frame, objects) if wanted else None)
 
@@ -78,7 +85,26 @@ def record_stages(
         keep(rescorer.push(result))
     keep(rescorer.finish())
     pairs = zip(recorded, rescored, strict=True)
-    return [Stages(*before, *after) for before, after in pairs if before is not None]
+    stages = [Stages(*before, *after) for before, after in pairs if before is not None]
+    return number_strong_first(stages, is_strong)
+
+
+def number_strong_first(stages: Iterable[Stages], is_strong: Mapping[int, bool]) -> list[Stages]:
+    """The stages with tracks renumbered 0, 1, ...: the strong ones in their order, then the others.
+
+    Args:
+        is_strong: every track of the clip; -1 is none and stays.
+    """
+    order = sorted(is_strong.keys() - {-1}, key=lambda track: (not is_strong[track], track))
+    new = {-1: -1, **{track: number for number, track in enumerate(order)}}
+
+    def renumber(ids: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([new[track] for track in ids.tolist()], dtype=torch.int64)
+
+    return [
+        stage._replace(objects=stage.objects._replace(track_ids=renumber(stage.objects.track_ids)))
+        for stage in stages
+    ]
 
 
 @torch.no_grad()

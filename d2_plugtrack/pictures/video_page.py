@@ -87,7 +87,8 @@ def write_page(
             times.append(float(frame.time))
             yield frame.image
 
-    stages = record_stages(host, images(), chosen, picture=lambda image: shrink(image, width))
+    kept = {"chosen": chosen, "picture": lambda image: shrink(image, width)}
+    stages = record_stages(host, images(), **kept, threshold=threshold)
     shown = [times[stage.index] for stage in stages]
     html = page_html(
         name,

@@ -11,11 +11,11 @@ frames that decode, one warning with counts, and :class:`Losses`. Writing needs 
 Outputs take their final name only when complete. Drawing is left to ``visualization``.
 """
 
-from .image_files import read_image
+from .addresses import shown_address
+from .image_files import VIDEO_SUFFIXES, read_image
 from .image_writer import ImageWriter
-from .opening import VIDEO_SUFFIXES, is_live, open_frames
+from .opening import is_live, open_frames
 from .sources import FrameSource, Losses, TimedFrame
-from .stream_source import shown_address
 from .video_writer import VideoWriter
 
 __all__ = [

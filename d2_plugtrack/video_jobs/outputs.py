@@ -127,7 +127,7 @@ class VideoOutputs:
     def _open(self) -> None:
         make_folders(self.paths)
         makes: list[tuple[Path | None, Callable[[Path], Any]]] = [
-            (self.paths.video, lambda p: VideoWriter(p, self.source.frame_rate)),
+            (self.paths.video, self._video_writer),
             (self.paths.images, lambda p: ImageWriter(p, overwrite=True)),
             (self.paths.coco_vid, self._coco_vid),
             (self.paths.mot, lambda p: MotWriter(p, self.class_names)),
@@ -161,6 +161,9 @@ class VideoOutputs:
         """Where nothing is made any more, and nobody looks on."""
         if self.failures and self._show is None:
             raise next(iter(self.failures.values()))
+
+    def _video_writer(self, path: Path) -> VideoWriter:
+        return VideoWriter(path, self.source.frame_rate, fragmented=self.source.is_live)
 
     def _coco_vid(self, path: Path) -> CocoVidWriter:
         source = self.source

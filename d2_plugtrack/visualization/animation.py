@@ -28,6 +28,11 @@ class Drawing(NamedTuple):
     colors: list[str]
 
 
+def side_width(width: int) -> int:
+    """Of each of the two, in a picture so wide."""
+    return (width - GAP) // 2
+
+
 def draw_beside(
     image: np.ndarray,
     detector: FrameResult,
@@ -39,6 +44,7 @@ def draw_beside(
     """A frame of the moving picture, ``width`` pixels wide or one less.
 
     Args:
+        image: the frame, or the same in other pixels: boxes are put to scale.
         detector: what the image detector reports of the frame.
         objects: of the frame, re-scored and numbered.
         threshold: of the scores, on both sides.
@@ -47,7 +53,8 @@ def draw_beside(
         of_detector(detector, class_names, threshold),
         of_video(objects, class_names, threshold),
     )
-    frame, zoom = fit_width(image, (width - GAP) // 2)
+    frame, _ = fit_width(image, side_width(width))
+    zoom = frame.shape[1] / detector.image_size[1]
     drawn = [draw_boxes(frame, side.boxes * zoom, side.labels, side.colors) for side in sides]
     titled = [captioned(image, title) for image, title in zip(drawn, TITLES, strict=True)]
     return contact_sheet(titled, len(titled), GAP)

@@ -7,7 +7,7 @@ not finite; masks are ignored. Frames without boxes have empty lists; no frames 
 no tracks. Pictures and the file are ``page.py``'s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,18 +28,17 @@ def page_data(
     """Boxes of each stage in every frame, and tracks with their scores before and after.
 
     Args:
-        stages: (F,) of one video, in order.
+        stages: (F,) of one video, in order; tracks keep the numbers that their objects have.
         times: (F,) in seconds.
-        threshold: what the page shows at first. Tracks that reach it have the numbers that they
-            have in a video drawn at this threshold; the others come after them.
+        threshold: what the page shows at first.
 
     Returns:
         ``threshold``, ``lowest`` and ``classes``. ``frames``: each with ``index``, ``time``,
         ``width``, ``height`` and rows of boxes, ``detector`` [x1, y1, x2, y2, class, score],
         ``tracked`` [..., track, 1 if the tracker brought it or else 0], ``rescored`` [..., track];
-        a track of -1 is none. ``tracks`` by number: each with ``id``, ``color``, ``class``,
-        ``score``, the places in ``frames`` that have it, and for each of these the score of its
-        class ``before`` and ``after``.
+        a track of -1 is none. ``tracks`` in the order of their numbers: each with ``id``,
+        ``color``, ``class``, ``score``, the places in ``frames`` that have it, and for each of
+        these the score of its class ``before`` and ``after``.
 
     Raises:
         ValueError: not as many times as frames, or objects that are not those of the boxes.
@@ -48,20 +47,19 @@ def page_data(
     tracks = {
         track: found for track, found in _collect_tracks(stages).items() if found["score"] >= lowest
     }
-    ids = sorted(tracks, key=lambda track: (tracks[track]["score"] < threshold, track))
-    numbers = {track: number for number, track in enumerate(ids)}
-    colors = track_colors(np.arange(len(ids)))
+    ids = sorted(tracks)
+    colors = track_colors(np.array(ids, int))
     return {
         "threshold": threshold,
         "lowest": lowest,
         "classes": list(class_names),
         "frames": [
-            {"index": stage.index, "time": round(time, 3), **_frame(stage, numbers, lowest)}
+            {"index": stage.index, "time": round(time, 3), **_frame(stage, tracks, lowest)}
             for stage, time in zip(stages, times, strict=True)
         ],
         "tracks": [
-            {"id": number, "color": color, **tracks[track]}
-            for number, (color, track) in enumerate(zip(colors, ids, strict=True))
+            {"id": track, "color": color, **tracks[track]}
+            for color, track in zip(colors, ids, strict=True)
         ],
     }
 
@@ -84,9 +82,10 @@ def _collect_tracks(stages: Sequence["Stages"]) -> dict[int, dict[str, Any]]:
     return tracks
 
 
-def _frame(stage: "Stages", numbers: dict[int, int], lowest: float) -> dict[str, Any]:
+def _frame(stage: "Stages", known: Container[int], lowest: float) -> dict[str, Any]:
     height, width = stage.tracked.image_size
-    tracks = np.array([numbers.get(track, -1) for track in stage.objects.track_ids.tolist()], int)
+    ids = stage.objects.track_ids.tolist()
+    tracks = np.array([track if track in known else -1 for track in ids], int)
     of_boxes = np.full(len(stage.tracked.boxes), -1)
     of_boxes[_rows_of_objects(stage)] = tracks
     followed = (stage.tracked.source >= 0).numpy()

@@ -8,7 +8,7 @@ from d2_plugtrack.core.boxes import decode_boxes, expand_boxes
 from d2_plugtrack.core.correlation import depthwise_correlation
 from d2_plugtrack.core.tfd import FrameResult
 from d2_plugtrack.errors import UserError
-from d2_plugtrack.pictures.matches import choose_box, find_matches
+from d2_plugtrack.pictures.matches import choose_box, find_matches, find_some_match
 from d2_plugtrack.pictures.stages import record_stages
 from tests.tiny_clips import tiny_clip, tiny_host
 
@@ -76,6 +76,20 @@ def test_a_frame_without_a_next_one_is_left_out(host, clip):
     assert find_matches(host, clip[:1], {0}) == []
 
 
+def test_without_a_frame_it_is_the_wanted_one_or_one_beside_it_that_has_a_box(clip):
+    strict = tiny_host("TEST.TFD.SCORE_THRESH", "0.5", "TEST.TFD.IOU_SCORE_THRESH", "1.0")
+    gray = np.full_like(clip[0], 128)
+    video = [gray, *clip[:2], *[gray] * 3, *clip[2:4], gray]
+    has_boxes = [len(stage.tracked.boxes) > 0 for stage in record_stages(strict, video)]
+    assert has_boxes == [False, True, True, False, False, False, True, True, False]
+    for wanted, expected in ((0, 1), (2, 2), (3, 6), (7, 7), (8, 7)):
+        assert find_some_match(strict, video, wanted).index == expected
+    (one,), some = find_matches(strict, video, {6}), find_some_match(strict, video, 4)
+    np.testing.assert_array_equal(some.response, one.response)
+    with pytest.raises(UserError, match="expected a frame with a box to follow, found none"):
+        find_some_match(strict, [gray] * 3, 1)
+
+
 def result(boxes, scores):
     boxes, nan = torch.tensor(boxes).reshape(-1, 4), torch.full((len(boxes),), torch.nan)
     scores = torch.as_tensor(scores)
@@ -98,5 +112,5 @@ def test_no_box_is_a_mistake_that_says_where_there_is_one():
     frame = result([[0.0, 0, 30, 20], [10.0, 10, 40, 40]], [[0.1], [0.8]])
     with pytest.raises(UserError, match=r"--at 45 3: .* box of frame 7, found none .* is 25 25$"):
         choose_box(frame, 7, (45, 3))
-    with pytest.raises(UserError, match=r"--frames 7: expected a frame with a box to follow"):
+    with pytest.raises(UserError, match=r"frame 7: expected a box to follow, .* --frames names"):
         choose_box(result([], torch.zeros(0, 2)), 7, None)

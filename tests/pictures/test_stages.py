@@ -89,6 +89,18 @@ def test_chosen_frames_are_those_of_the_whole_clip(host, stages, clip):
         assert_same(stage.objects, stages[stage.index].objects)
 
 
+def test_tracks_have_the_numbers_of_a_video_that_is_drawn(host, clip):
+    threshold = 0.3
+    drawn = list(VideoPredictor.from_host(host, "offline", threshold)(clip))
+    found = []
+    for stage in record_stages(host, clip, {4, 6}, threshold=threshold):
+        shown = stage.objects.scores >= threshold
+        assert stage.objects.track_ids[shown].tolist() == drawn[stage.index].track_ids.tolist()
+        found += stage.objects.track_ids.tolist()
+    strong = max(int(objects.track_ids.max()) for objects in drawn if len(objects.boxes))
+    assert max(found) > strong  # the others come after them
+
+
 def test_a_frame_that_is_none_is_refused(host, clip):
     with pytest.raises(ValueError, match=r"expected \(H, W, 3\) uint8, got \(128, 160\)"):
         record_stages(host, [clip[0], clip[1][:, :, 0]])

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import runpy
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,46 @@ def test_frames_of_a_moving_picture_keep_their_order_and_colors(tmp_path):
             picture.seek(index)
             pixel = np.array(picture.convert("RGB"))[8, 12]
             np.testing.assert_allclose(pixel, color[::-1], atol=12)
+
+
+@pytest.mark.parametrize("rate", [1, 30000 / 1001, 60])
+def test_a_moving_picture_lasts_as_long_as_the_video(tmp_path, rate):
+    rng, count = np.random.default_rng(0), 7
+    images = (rng.integers(0, 256, (16, 24, 3), np.uint8) for _ in range(count))
+    write_animation(tmp_path / "a.webp", images, rate)
+    durations = []
+    with Image.open(tmp_path / "a.webp") as picture:
+        assert picture.n_frames == count
+        for index in range(count):
+            picture.seek(index)
+            picture.load()
+            durations.append(picture.info["duration"])
+    assert sum(durations) == pytest.approx(1000 * count / rate, abs=1 + 500 / rate)
+    assert max(durations) - min(durations) <= 1
+
+
+def test_images_of_a_moving_picture_are_taken_one_by_one(tmp_path):
+    held = []
+
+    def images():
+        for shade in range(9):
+            image = np.full((16, 24, 3), 20 * shade, np.uint8)
+            held.append(weakref.ref(image))
+            yield image
+            del image
+            assert sum(reference() is not None for reference in held) <= 1
+
+    write_animation(tmp_path / "a.webp", images(), 25)
+    assert len(held) == 9
+
+
+def test_a_moving_picture_of_one_image_and_of_none(tmp_path):
+    write_animation(tmp_path / "one.webp", [np.full((16, 24, 3), 90, np.uint8)], 25)
+    with Image.open(tmp_path / "one.webp") as picture:
+        assert picture.size == (24, 16)
+    with pytest.raises(ValueError, match="expected an image or more"):
+        write_animation(tmp_path / "none.webp", [], 25)
+    assert not (tmp_path / "none.webp").exists()
 
 
 def test_the_picture_of_the_readme_is_small_and_moves():

@@ -6,7 +6,7 @@ import torch
 from d2_plugtrack.core.open_part import RescoredFrame
 from d2_plugtrack.core.tfd import FrameResult
 from d2_plugtrack.core.tracked_video import TrackNumbers
-from d2_plugtrack.pictures.stages import Stages
+from d2_plugtrack.pictures.stages import Stages, number_strong_first
 
 CLASSES = ["car", "bus"]
 SIZE = (48, 64)
@@ -34,17 +34,19 @@ def rescored_frame(tracked: FrameResult, paths, means) -> RescoredFrame:
     return RescoredFrame(boxes, scores, numbers >= 0, numbers, masks)
 
 
-def make_stages(*frames) -> list[Stages]:
+def make_stages(*frames, threshold=0.3) -> list[Stages]:
     """From (detector, tracked, rescored) of each frame."""
-    numbers, stages = TrackNumbers(), []
+    numbers, stages, is_strong = TrackNumbers(), [], {}
     for index, (detector, tracked, rescored) in enumerate(frames):
         image = np.full((*SIZE, 3), 40 * index, np.uint8)
         objects = numbers.objects(rescored)
         stages.append(Stages(index, image, detector, tracked, rescored, objects))
-    return stages
+        for track, score in zip(objects.track_ids.tolist(), objects.scores.tolist(), strict=True):
+            is_strong[track] = score >= threshold or is_strong.get(track, False)
+    return number_strong_first(stages, is_strong)
 
 
-def example() -> list[Stages]:
+def example(threshold=0.3) -> list[Stages]:
     """A car that is in all frames, a tree that nobody wants, and a bus in the last frame.
 
     The car's path 7 has scores 0.9, 0.3 and 0.6, mean 0.6. The tree's path 8 has 0.04 in frame 0,
@@ -59,4 +61,5 @@ def example() -> list[Stages]:
         (alone, first, rescored_frame(first, [8, 7], [0.04, 0.6])),
         (nothing, second, rescored_frame(second, [7, 5], [0.6, 0.2])),
         (nothing, third, rescored_frame(third, [7, 9, -1], [0.6, 0.8, 0])),
+        threshold=threshold,
     )

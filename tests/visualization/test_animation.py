@@ -26,7 +26,7 @@ def test_the_left_has_the_colors_of_classes_and_the_right_those_of_tracks():
 def test_the_threshold_is_the_same_on_both_sides():
     first, second, third = example()
     assert of_detector(first.detector, CLASSES, 0.4).labels == ["car 0.90"]
-    assert of_video(third.objects, CLASSES, 0.7).labels == ["3 bus 0.80"]
+    assert of_video(third.objects, CLASSES, 0.7).labels == ["1 bus 0.80"]
     for threshold, count in ((0.2, 2), (0.21, 1), (0.61, 0)):
         assert len(of_video(second.objects, CLASSES, threshold).boxes) == count
 
@@ -44,6 +44,14 @@ def test_frames_stand_side_by_side_at_the_size_that_was_asked_for(width):
     expected = draw_boxes(frame, shown.boxes * zoom, shown.labels, shown.colors)
     np.testing.assert_array_equal(picture[TITLE_HEIGHT:, each + GAP :], expected)
     assert (expected != frame).any()
+
+
+def test_boxes_are_put_to_the_scale_of_a_smaller_picture_of_the_frame():
+    _, _, third = example()
+    shapes = []
+    for image in (third.image, np.full((24, 32, 3), 80, np.uint8)):  # of half its size
+        shapes.append(draw_beside(image, third.detector, third.objects, CLASSES, 0.3, 136))
+    np.testing.assert_array_equal(*shapes)
 
 
 def test_frames_without_boxes_are_the_frames():

@@ -23,10 +23,12 @@ EVIL = """</script><script>fail("evil")</script><!-- put data here --> "it's" \u
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
-def page_of(stages, class_names=CLASSES, name="clip"):
+def page_of(stages, class_names=CLASSES, name="clip", **settings):
     data = page_data(stages, [stage.index / 25 for stage in stages], class_names, 0.3)
     pictures = [encode_picture(stage.image, 640) for stage in stages]
-    return page_html(name, {"frames": "3"}, {"TEST.TFD.TRACK": "True"}, 25, data, pictures)
+    return page_html(
+        name, {"frames": "3"}, {"TEST.TFD.TRACK": "True", **settings}, 25, data, pictures
+    )
 
 
 def data_in(text):
@@ -122,6 +124,7 @@ const look = () => ({
   failure: byId("failure").textContent,
   frame: document.body.dataset.frame,
   clock: byId("clock").textContent,
+  note: byId("view-note").textContent,
   boxes: [...document.querySelectorAll("#boxes title")].map((title) => title.textContent),
   rows: [...document.querySelectorAll(".row")].filter((r) => r.offsetHeight).map((r) => r.title),
   chosen: [...document.querySelectorAll("[aria-selected=true]")].map((row) => row.id),
@@ -173,11 +176,12 @@ def test_it_works_in_a_browser(tmp_path):
     seen = seen_in_browser(
         *(tmp_path, text, "#frame=1"),
         *("", "location.hash = '#frame=2&track=1'", "press('1')", "press('Home')", "press('2')"),
-        *("press('3'); location.hash = '#frame=1&track=2'", "press(' ')"),
+        *("press('3'); location.hash = '#frame=1&track=3'", "press(' ')"),
     )
     assert {look["failure"] for look in seen} == {""}
     opened, moved, detector, home, tracked, weak, played = seen
     assert (opened["frame"], opened["clock"]) == ("1", "frame 1 of 2 · 0.04 s")
+    assert opened["note"].endswith("the score is the mean of the whole track.")
     assert opened["boxes"] == [f"0 {EVIL} 0.60"]  # the other one's 0.20 is below 0.3
     assert opened["rows"] == [
         f"0 {EVIL}: frames 0 to 2, score 0.60",
@@ -190,12 +194,14 @@ def test_it_works_in_a_browser(tmp_path):
     assert (home["frame"], home["boxes"]) == ("0", ["bus 0.31", f"{EVIL} 0.90"])
     assert tracked["boxes"] == [f"{EVIL} 0.90"]
     # a track of the address is shown, however little it scores
-    assert (weak["frame"], weak["chosen"], len(weak["rows"])) == ("1", ["track-2"], 3)
+    assert (weak["frame"], weak["chosen"], len(weak["rows"])) == ("1", ["track-3"], 3)
     assert played["frame"] == "2"
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="there is no chromium")
 def test_a_page_of_nothing_works_in_a_browser(tmp_path):
-    (seen,) = seen_in_browser(tmp_path, page_of([]), "#frame=5&track=1", "press('ArrowRight')")
+    text = page_of([], **{"TEST.SEQ_NMS.ENABLED": "False"})
+    (seen,) = seen_in_browser(tmp_path, text, "#frame=5&track=1", "press('ArrowRight')")
     assert (seen["failure"], seen["boxes"], seen["rows"]) == ("", [], [])
     assert seen["clock"] == "frame 0 of 0 · 0.00 s"
+    assert seen["note"].startswith("Re-scoring is off")

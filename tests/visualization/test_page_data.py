@@ -37,11 +37,11 @@ def test_frames_have_their_place_time_and_size():
 
 def test_tracks_are_numbered_as_in_a_video_and_the_weak_ones_after_them():
     tracks = data_of(example())["tracks"]
-    # path 8 (0.04) is no track of the page; 5 appears before 9, but scores less than 0.3
-    assert [track["id"] for track in tracks] == [0, 1, 2]
-    assert [track["color"] for track in tracks] == track_colors(np.arange(3))
+    # path 8 (0.04) is last but one, and no track of the page; 5 is before 9, but below 0.3
+    assert [track["id"] for track in tracks] == [0, 1, 3]
+    assert [track["color"] for track in tracks] == track_colors(np.array([0, 1, 3]))
     assert [(track["class"], track["score"]) for track in tracks] == [(0, 0.6), (1, 0.8), (0, 0.2)]
-    at_once = data_of(example(), threshold=0.1)["tracks"]
+    at_once = data_of(example(0.1), threshold=0.1)["tracks"]
     assert [track["score"] for track in at_once] == [0.6, 0.2, 0.8]
 
 
@@ -50,6 +50,13 @@ def test_numbers_are_those_of_a_video_that_is_drawn_at_this_threshold():
     for stage, frame in zip(example(), data["frames"], strict=True):
         ids = numbers.objects(stage.rescored).track_ids.tolist()
         assert [row[6] for row in frame["rescored"] if row[5] >= 0.3] == ids
+
+
+def test_numbers_stay_where_frames_are_left_out():
+    (last,) = data_of(example()[2:])["frames"]
+    assert last["rescored"] == [[*CAR, 0, 0.6, 0], [*BUS, 1, 0.8, 1]]
+    (second,) = data_of(example()[1:2])["frames"]
+    assert [row[6] for row in second["rescored"]] == [0, 3]
 
 
 def test_scores_before_and_after():
@@ -67,8 +74,8 @@ def test_boxes_of_every_stage():
     assert first["rescored"] == [[*CAR, 0, 0.6, 0]]
     # the frame alone says bus (0.4) of the car, which goes on as a car; it was followed, its
     # neighbour was not
-    assert second["tracked"] == [[*CAR, 1, 0.4, 0, 1], [*BUS, 0, 0.2, 2, 0]]
-    assert second["rescored"] == [[*CAR, 0, 0.6, 0], [*BUS, 0, 0.2, 2]]
+    assert second["tracked"] == [[*CAR, 1, 0.4, 0, 1], [*BUS, 0, 0.2, 3, 0]]
+    assert second["rescored"] == [[*CAR, 0, 0.6, 0], [*BUS, 0, 0.2, 3]]
     assert third["tracked"][:2] == [[*CAR, 0, 0.6, 0, 1], [*BUS, 1, 0.8, 1, 0]]
     # the tree is on no path
     assert third["tracked"][2] == [*TREE, 0, 0.5, -1, 0] and len(third["rescored"]) == 2

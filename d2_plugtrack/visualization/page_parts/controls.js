@@ -41,7 +41,7 @@ function chooseNext(step) {
   const next = shown[clamp(shown.indexOf(state.track) + step, 0, shown.length - 1)];
   if (next === undefined) return;
   choose(next);
-  seek(nearest(tracks[next], state.frame));
+  seek(nearest(trackOf.get(next), state.frame));
 }
 
 // ---- playing
@@ -87,7 +87,7 @@ function keepInAddress() {
 
 function readAddress() {
   const said = new URLSearchParams(location.hash.slice(1));
-  const track = tracks[said.get("track") || -1];
+  const track = trackOf.get(Number(said.get("track") || -1));
   if (said.get("view") in NOTES) state.view = said.get("view");
   if (track) {
     state.track = track.id;

@@ -16,10 +16,15 @@ const { frames, tracks, pictures } = data;
 const last = Math.max(frames.length - 1, 0);
 const state = { frame: 0, track: null, view: "rescored", threshold: data.threshold };
 
+const isRescored = data.settings["TEST.SEQ_NMS.ENABLED"] !== "False";
 const NOTES = {
   detector: "What the image detector says of each frame by itself: no identities.",
-  tracked: "Solid: followed from the frame before. Dashed: newly detected. Grey: dropped by re-scoring.",
-  rescored: "Track number and class; the score is the mean of the whole track.",
+  tracked:
+    "Solid: followed from the frame before. Dashed: newly detected. " +
+    (isRescored ? "Grey: dropped by re-scoring." : "Grey: there are no tracks."),
+  rescored: isRescored
+    ? "Track number and class; the score is the mean of the whole track."
+    : "Re-scoring is off (TEST.SEQ_NMS.ENABLED): scores of the frame, and no tracks.",
 };
 
 function element(tag, attributes = {}, ...children) {
@@ -33,7 +38,8 @@ function element(tag, attributes = {}, ...children) {
 }
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
-const colorOf = (track) => tracks[track]?.color ?? data.no_track_color;
+const trackOf = new Map(tracks.map((track) => [track.id, track])); // numbers may leave some out
+const colorOf = (track) => trackOf.get(track)?.color ?? data.no_track_color;
 const isShown = (track) => track.score >= state.threshold;
 const indexOf = (frame) => frames[frame]?.index ?? 0; // its number in the video
 const percent = (frame) => `${(100 * frame) / frames.length}%`;

@@ -75,7 +75,7 @@ function showCurves() {
   ]);
   parts.push(element("text", { x: 0, y: height - 5 }, `frame ${indexOf(0)}`));
   parts.push(element("text", { x: width, y: height - 5, "text-anchor": "end" }, String(indexOf(last))));
-  const track = tracks[state.track];
+  const track = trackOf.get(state.track);
   if (track) parts.push(...curvesOf(track, x, y));
   svg.replaceChildren(...parts);
 }
@@ -101,7 +101,7 @@ function curvesOf(track, x, y) {
 }
 
 function showScores() {
-  const track = tracks[state.track];
+  const track = trackOf.get(state.track);
   const key = byId("chart-key");
   const at = track ? track.frames.indexOf(state.frame) : -1;
   byId("chart-name").textContent = track ? `${track.id} ${data.classes[track.class]}` : "no track";
