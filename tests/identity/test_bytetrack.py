@@ -29,8 +29,9 @@ def test_bytetracks_class_is_a_vote_of_the_past():
     tracks = ByteTracks(0.5, 0.45)
     classes = [[label for _, label, _ in frame] for frame in track(tracks, flicker)]
     assert classes == [[], [1], [1], [0]]
-    # a new video has a vote of its own
-    assert [[line[1] for line in f] for f in track(tracks, flicker[2:])] == [[], [0]]
+    # a new video has a vote of its own: class 1 would be behind, at 0.7 + 0.45 beside 1.2
+    other = [flicker[0], result_of([0], [[0, 0.45]])]
+    assert [[line[1] for line in frame] for frame in track(tracks, other)] == [[], [1]]
 
 
 def test_bytetrack_numbers_boxes_of_all_classes():
