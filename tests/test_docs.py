@@ -192,7 +192,9 @@ def test_the_citation():
 
 
 def test_the_changelog_has_what_is_not_released_first():
-    headings = re.findall(r"^## \[(.*?)\](.*)$", ALL["CHANGELOG.md"], re.MULTILINE)
-    assert headings[0] == ("Unreleased", "")
-    version = re.escape(d2_plugtrack.__version__)
-    assert any(re.fullmatch(version, name) for name, _ in headings)
+    unreleased, *released = re.findall(r"^## \[(.*?)\](.*)$", ALL["CHANGELOG.md"], re.MULTILINE)
+    assert unreleased == ("Unreleased", "")
+    assert all(re.fullmatch(r" - \d{4}-\d\d-\d\d", date) for _, date in released)
+    names = [name for name, _ in released]
+    first = d2_plugtrack.__version__ in ALL["CHANGELOG.md"].partition("### ")[0]
+    assert names[0] == d2_plugtrack.__version__ if names else first
