@@ -21,7 +21,7 @@ from .errors import UserError
 
 def write_json(path: str | Path, data: object) -> None:
     """Write strict JSON (numpy values become lists and numbers; NaN and infinity: ValueError)."""
-    write_text(path, _as_json(data) + "\n")
+    write_text(path, as_json(data) + "\n")
 
 
 def write_json_list(
@@ -29,7 +29,7 @@ def write_json_list(
 ) -> None:
     """Write what :func:`write_json` would of ``{**about, name: [*items]}``, one item at a time."""
     ensure_writable(path)
-    start = _as_json({**about, name: []}).removesuffix("]}")
+    start = as_json({**about, name: []}).removesuffix("]}")
     with (
         os_errors_name(path),
         atomic_output(path) as temporary,
@@ -37,11 +37,12 @@ def write_json_list(
     ):
         file.write(start)
         for index, item in enumerate(items):
-            file.write((", " if index else "") + _as_json(item))
+            file.write((", " if index else "") + as_json(item))
         file.write("]}\n")
 
 
-def _as_json(data: object) -> str:
+def as_json(data: object) -> str:
+    """Strict JSON in one line, as of :func:`write_json`."""
     return json.dumps(data, allow_nan=False, default=_numpy_to_python)
 
 

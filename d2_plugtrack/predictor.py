@@ -4,7 +4,7 @@ Shape letters: M objects of a frame. In the manner of detectron2's DefaultPredic
 call it on frames, or ``step`` from one to the next and ``finish``. In one of two modes: offline,
 where objects are re-scored over the whole video, whose frames wait on disk for its end where it is
 long (``core/video_rescorer.py``), or online, over the past alone (``core/online_rescorer.py``).
-Reading and writing video files is in ``video_io.py``, drawing in ``visualization.py``.
+Reading and writing video files is in ``video_io``, drawing in ``visualization``.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence

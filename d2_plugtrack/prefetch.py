@@ -26,7 +26,8 @@ def prefetch(iterable: Iterable[T], depth: int) -> Iterator[T]:
     An exception of the iterable's is raised where its item would have come, with its traceback.
     When the iterator is closed (also by being forgotten, or by an exception around it such as
     KeyboardInterrupt), the item under way is finished, the thread ends, and the iterable's own
-    iterator is closed.
+    iterator is closed. Another exception while that is waited for comes through at once; the thread
+    closes the iterator then, when it has finished the item.
 
     Args:
         depth: items that may be ready and not yet asked for; at least 1.
@@ -40,14 +41,22 @@ def prefetch(iterable: Iterable[T], depth: int) -> Iterator[T]:
 
 
 def _prefetch(iterable: Iterable[T], depth: int) -> Iterator[T]:
-    with _closing(iter(iterable)) as items, ThreadPoolExecutor(1, "prefetch") as pool:
-        pending = deque(pool.submit(next, items, _END) for _ in range(depth))
+    items, pool, pending = iter(iterable), ThreadPoolExecutor(1, "prefetch"), deque()
+    try:
+        pending.extend(pool.submit(next, items, _END) for _ in range(depth))
+        while (item := pending[0].result()) is not _END:
+            pending.popleft()
+            pending.append(pool.submit(next, items, _END))
+            yield item
+    finally:
+        running = [future for future in pending if not (future.cancel() or future.done())]
         try:
-            while (item := pending.popleft().result()) is not _END:
-                pending.append(pool.submit(next, items, _END))
-                yield item
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown()
+        except BaseException:
+            for future in running:  # a generator that runs can be closed by its thread alone
+                future.add_done_callback(lambda _: _close(items))
+            raise
+        _close(items)
 
 
 def batches(frames: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
@@ -73,8 +82,12 @@ def _batches(frames: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarra
 
 @contextmanager
 def _closing(items: Iterator[T]) -> Iterator[Iterator[T]]:
-    """Close a generator at the end; other iterators have nothing to close."""
     try:
         yield items
     finally:
-        getattr(items, "close", lambda: None)()
+        _close(items)
+
+
+def _close(items: Iterator) -> None:
+    """Close a generator; other iterators have nothing to close."""
+    getattr(items, "close", lambda: None)()

@@ -8,8 +8,8 @@ is best; a camera or a stream is annotated as it comes (online), and ends with C
 What is made: an mp4 or images with --output, files of objects with --save-json (COCO-VID),
 --save-mot (MOTChallenge) and --save-csv. With none of these options it is an mp4 in
 output/video_demo; with --save-... alone no video is made. Exit status: 0 all done; 1 something was
-lost, or an input failed, and the rest was made; 2 nothing was begun, for the reason said; 130 or
-143 interrupted: what had been written is whole and kept.
+lost, or an input or an output failed, and the rest was made; 2 nothing was begun, for the reason
+said; 130, 143 or 129 interrupted: what had been written is whole and kept.
 
 Examples:
     python demo/video_demo.py
@@ -45,13 +45,15 @@ from d2_plugtrack.commands.video_arguments import (
     add_outputs,
     check_arguments,
     detector_opts,
+    named_files,
     output_folder,
     output_paths,
 )
+from d2_plugtrack.commands.video_inputs import expand_inputs, places_of
 from d2_plugtrack.errors import UserError, exit_on_user_error
 from d2_plugtrack.host import Host, open_host
 from d2_plugtrack.predictor import VideoPredictor
-from d2_plugtrack.video_io import FrameSource, is_live, open_frames
+from d2_plugtrack.video_io import FrameSource, is_live, open_frames, shown_address
 from d2_plugtrack.video_jobs.interrupts import Interrupted, Interrupts
 from d2_plugtrack.video_jobs.job import VideoReport, run_video
 from d2_plugtrack.video_jobs.output_paths import OutputPaths, check_outputs, refuse_shared
@@ -65,7 +67,7 @@ Show = Callable[[np.ndarray], bool]
 
 
 class Job(NamedTuple):
-    """An input as the user named it, what it is, and what is made of it."""
+    """An input as the user named it, without a password, what it is, and what is made of it."""
 
     name: str
     source: FrameSource
@@ -74,6 +76,8 @@ class Job(NamedTuple):
 
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
+    if hasattr(sys.stdout, "reconfigure"):  # a file's name need not be text; nor is it on stderr
+        sys.stdout.reconfigure(errors="backslashreplace")
     args = parse_args(argv)
     with Interrupts(NOTICE) as interrupts:
         try:
@@ -91,12 +95,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(args: argparse.Namespace, interrupts: Interrupts) -> int:
     """Everything behind the arguments; the exit status."""
-    if args.input is None:
+    is_sample = args.input is None
+    if is_sample:
         args = with_sample(args)
     jobs, failed = open_jobs(args)
-    places = [place for job in jobs for place in places_of(job)]
+    places = [place for name in args.input for place in places_of(name)]
     for job in jobs:
-        check_outputs(job.paths, places, args.overwrite)
+        # what an earlier sample gave may be replaced, but nothing that the user named
+        replaceable = set(job.paths.given) if is_sample and args.output is None else set()
+        check_outputs(job.paths, places, args.overwrite, replaceable - set(named_files(args)))
     with ExitStack() as stack:
         show = open_window(stack) if args.show else None
         host = open_detector(args)
@@ -111,7 +118,7 @@ def run(args: argparse.Namespace, interrupts: Interrupts) -> int:
                     not_begun = len(jobs) - number - 1
                     say(f"inputs that were not begun: {not_begun}" if not_begun else "")
                     return interrupts.exit_code
-    if failed:
+    if failed and len(args.input) > 1:
         say(f"{len(failed)} of {len(args.input)} inputs failed or lost frames: {', '.join(failed)}")
     return int(bool(failed))
 
@@ -138,14 +145,15 @@ def run_job(
         say(f"interrupted: nothing of {job.name} was written")
         return []
     print(describe(job, report, args.show_fps))
+    for failure in report.failures.values():
+        say(f"error: {failure}")
     if report.error is not None:
         say(f"error: {job.name} ended after {report.frames} frames: {report.error}")
-        return [job.name]
-    return [f"{job.name} ({report.losses})"] if report.losses else []
+    return [job.name] if report.error or report.failures or report.losses else []
 
 
 def describe(job: Job, report: VideoReport, with_rate: bool) -> str:
-    made = ", ".join(map(str, job.paths.given))
+    made = ", ".join(str(path) for path in job.paths.given if path not in report.failures)
     first = "" if report.is_complete else "the first "
     rate = f", {report.frames / report.seconds:.1f} frames/s in all" if with_rate else ""
     return f"{made}: {first}{report.frames} frames, {report.tracks} tracks{rate}"
@@ -165,27 +173,25 @@ def shown(path: str) -> str:
 
 
 def with_sample(args: argparse.Namespace) -> argparse.Namespace:
-    """The arguments with a sample clip as input; what an earlier sample gave is replaced."""
+    """The arguments with a sample clip as input, made anew."""
     clip = str(write_sample_clip(output_folder(args, FOLDER) / "tiny_sample"))
     print(f"no --input: a sample clip of the tiny VID set, {clip}")
-    overwrite = args.overwrite or args.output is None
     rate = args.frame_rate or SAMPLE_FRAME_RATE
-    return argparse.Namespace(
-        **{**vars(args), "input": [clip], "overwrite": overwrite, "frame_rate": rate}
-    )
+    return argparse.Namespace(**{**vars(args), "input": [clip], "frame_rate": rate})
 
 
 def open_jobs(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
     """What can be opened with its outputs, and the names of what cannot, which is said."""
     jobs, errors = [], {}
     rate = {} if args.frame_rate is None else {"default_frame_rate": args.frame_rate}
-    for name in args.input:
-        if args.mode == "offline" and is_live(name):
+    for given in args.input:
+        name = shown_address(given)
+        if args.mode == "offline" and is_live(given):
             raise UserError(
                 f"--mode offline: expected online for {name}, a camera or a stream without an end"
             )
         try:
-            source = open_frames(name, **rate, start=args.start, end=args.end, stride=args.stride)
+            source = open_frames(given, **rate, start=args.start, end=args.end, stride=args.stride)
         except UserError as error:
             errors[name] = error
             continue
@@ -196,12 +202,6 @@ def open_jobs(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
     for error in errors.values():
         say(f"error: {error}")
     return jobs, list(errors)
-
-
-def places_of(job: Job) -> list[Path]:
-    """The files and folders that an input is read from."""
-    folders = {path.parent for path in getattr(job.source, "paths", [])}
-    return [path for path in (Path(job.name), *folders) if path.exists()]
 
 
 def open_window(stack: ExitStack) -> Show | None:
@@ -241,6 +241,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add_outputs(parser, FOLDER)
     add_detector(parser, "the tiny detector of demo/")
     args = parser.parse_args(argv)
+    if args.input is not None:
+        args.input = expand_inputs(args.input)
     check_arguments(parser, args)
     return args
 

@@ -70,14 +70,14 @@ def die_in(owner: type, name: str, times: int, how, file: Path) -> None:
 
 
 def run(dying: list[str], argv: list[str]) -> None:
-    parser = train_net.default_argument_parser
+    parse_args = train_net.parse_args
 
-    def parser_with_dying(epilog):
-        found = parser(epilog)
-        found.set_defaults(dying=dying)
-        return found
+    def parse_with_dying(argv):
+        args = parse_args(argv)
+        args.dying = dying
+        return args
 
-    train_net.main, train_net.default_argument_parser = main, parser_with_dying
+    train_net.main, train_net.parse_args = main, parse_with_dying
     train_net.run(argv)
 
 

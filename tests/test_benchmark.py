@@ -64,6 +64,7 @@ def test_memory_of_a_video_is_measured(tmp_path):
     assert list((tmp_path / "spool").iterdir()) == []
 
 
+@pytest.mark.slow  # three processes that load everything; its parts: benchmarks/test_inference.py
 @pytest.mark.detectron2
 def test_inference_is_measured(tmp_path):
     config = "configs/TinyVID/plugtrack_tiny.yaml"

@@ -120,6 +120,34 @@ def test_an_exception_of_the_consumer_does_too(error):
     assert source.closed and prefetch_threads() == []
 
 
+def test_a_second_interrupt_comes_through_while_the_source_is_busy(monkeypatch):
+    """The source is in the middle of an item, and the thread closes it after that item."""
+    busy, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def source():
+        try:
+            yield 0
+            busy.set()
+            go_on.wait(LONG)
+            yield 1
+        finally:
+            closed.set()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt("again")
+
+    items = prefetch(source(), 1)
+    next(items)
+    assert busy.wait(LONG)
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="again"):
+        items.throw(KeyboardInterrupt("first"))
+    monkeypatch.undo()
+    assert not closed.is_set()
+    go_on.set()
+    assert closed.wait(LONG)
+
+
 def test_control_c_ends_the_process():
     code = """
 from d2_plugtrack.prefetch import prefetch

@@ -20,6 +20,7 @@ from PIL import Image
 from d2_plugtrack.data.problems import Problems
 from d2_plugtrack.data.tiny_scenes import render_video
 from d2_plugtrack.data.video_json.datasets import read_video_json
+from d2_plugtrack.exports import CsvWriter
 from d2_plugtrack.host import open_host
 from d2_plugtrack.predictor import VideoPredictor
 from d2_plugtrack.video_io import VideoWriter, open_frames
@@ -164,6 +165,65 @@ def test_images_are_a_folder_for_each_input(demo, clip, tmp_path):
     assert demo(*words)[0] == 2 and demo(*words, "--overwrite")[0] == 0
 
 
+def test_json_names_the_images_that_were_written(demo, clip, tmp_path):
+    words = ("--output", "out", "--output-format", "images", "--save-json", "--stride", 3)
+    assert demo("--input", clip, "--start", 0.2, *words)[0] == 0
+    images = json.loads((tmp_path / "out/clip.json").read_text())["images"]
+    assert [(image["frame_id"], image["file_name"]) for image in images] == [
+        (2, "clip/000000.jpg"),  # frames 2, 5, 8, 11
+        (5, "clip/000001.jpg"),
+        (8, "clip/000002.jpg"),
+        (11, "clip/000003.jpg"),
+    ]
+    assert Image.open("out/clip/000003.jpg").size == (images[3]["width"], images[3]["height"])
+    assert count("out/clip") == 4
+
+
+def test_an_output_has_the_name_it_was_given_and_its_folders(demo, clip, tmp_path):
+    words = ("--input", clip, "--output", "a/b/out.MP4", "--save-csv", "c/d/o.csv", "--save-json")
+    for more in ([], ["--overwrite"]):  # in the second run the folders are there
+        assert demo(*words, *more)[0] == 0
+        made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")}
+        assert made == {"in/clip.mp4", "a/b/out.MP4", "a/b/out.json", "c/d/o.csv"}
+
+
+@pytest.mark.parametrize("name", ["in", "in/*.mp4"])
+def test_a_folder_or_a_pattern_of_videos_is_its_videos(demo, clip, tmp_path, name):
+    write_clip(tmp_path / "in/b10.mp4", scene(2))
+    write_clip(tmp_path / "in/b9.mp4", scene(3))
+    status, said, errors = demo("--input", name, "--output", "out", "--classes", "dotted_star")
+    assert (status, errors) == (0, "")
+    made = re.findall(r"^(\S+): (\d+) frames", said, re.M)
+    assert made == [("out/b9.mp4", "3"), ("out/b10.mp4", "2"), ("out/clip.mp4", "12")]
+
+
+def test_the_sample_replaces_nothing_that_was_named(demo, tmp_path):
+    (tmp_path / "mine.json").write_text("{}")
+    folder = tmp_path / "output/video_demo"
+    folder.mkdir(parents=True)
+    (folder / "mine.csv").write_text("a")
+    (folder / "tiny_test_00000.txt").write_text("an earlier sample's")
+    for words in (["--save-json", "mine.json"], ["--save-csv", folder / "mine.csv"]):
+        status, _, errors = demo(*words, detector=[])
+        assert status == 2 and "is there already; --overwrite replaces it" in errors
+    assert demo("--save-mot", "--save-csv", "new.csv", detector=DETECTOR)[0] == 0
+    assert "," in (folder / "tiny_test_00000.txt").read_text()
+    assert (tmp_path / "mine.json").read_text() == "{}" and (folder / "mine.csv").read_text() == "a"
+
+
+def test_a_name_that_is_not_text_is_said_all_the_same(demo, clip, tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    clip.rename(tmp_path / f"{name}.mp4")
+    with (
+        open(tmp_path / "said", "w", encoding="utf-8") as file,  # as strict as a terminal
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(sys, "stdout", file)
+        status, _, errors = demo("--input", f"{name}.mp4", "--output", "out", "--save-json")
+    assert (status, errors) == (0, "") and count(f"out/{name}.mp4") == 12
+    assert "out/caf\\udce9.mp4, out/caf\\udce9.json: 12 frames" in (tmp_path / "said").read_text()
+
+
 def test_frames_per_second_are_said_and_drawn(demo, clip):
     words = ("--input", clip, "--mode", "online", "--classes", "dotted_star", "--zoom", 2)
     assert demo(*words, "--output", "a.mp4")[0] == 0
@@ -190,12 +250,10 @@ def test_a_truncated_video_gives_what_decodes_and_1(demo, tmp_path, caplog):
     status, said, errors = demo("--input", "cut.mp4", "--output", "a.mp4")
     frames = count("a.mp4")
     assert status == 1 and 5 < frames < 25 and f"a.mp4: {frames} frames" in said
-    lost = f"1 of 1 inputs failed or lost frames: cut.mp4 (read {frames} frames of 30; "
-    assert errors.startswith(lost) and errors.count("\n") == 1
-    assert f"read {frames} frames of 30" in caplog.text
+    assert caplog.text.count(f"read {frames} frames of 30") == 1 and errors == ""
 
 
-def test_a_folder_with_a_broken_image_gives_the_others_and_1(demo, tmp_path):
+def test_a_folder_with_a_broken_image_gives_the_others_and_1(demo, tmp_path, caplog):
     frames = tmp_path / "frames"
     frames.mkdir()
     for number, image in enumerate(scene(4)):
@@ -203,7 +261,7 @@ def test_a_folder_with_a_broken_image_gives_the_others_and_1(demo, tmp_path):
     (frames / "1.jpg").write_bytes((frames / "2.jpg").read_bytes()[:900])
     status, _, errors = demo("--input", frames, "--output", "a.mp4", "--save-json")
     assert status == 1 and count("a.mp4") == 3
-    assert "(read 3 frames of 4; 1 did not decode" in errors
+    assert caplog.text.count("read 3 frames of 4; 1 did not decode") == 1 and errors == ""
     images = json.loads(Path("a.json").read_text())["images"]
     assert [image["frame_id"] for image in images] == [0, 2, 3]
 
@@ -259,13 +317,59 @@ def test_an_input_that_fails_later_is_said_and_the_others_go_on(demo, clip, tmp_
     assert last == f"1 of 2 inputs failed or lost frames: {clip}"
 
 
+def test_an_output_that_fails_is_said_and_the_others_are_kept(demo, clip, monkeypatch):
+    def full(*given):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(CsvWriter, "_write", full)
+    words = ("--input", clip, "--output", "a.mp4", "--save-csv", "--mode", "online")
+    status, said, errors = demo(*words)
+    assert status == 1 and re.search(r"^a.mp4: 12 frames, ", said, re.M)
+    assert errors == "error: a.csv: cannot be written: No space left on device\n"
+    assert count("a.mp4") == 12 and not Path("a.csv").exists()
+
+
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_scores_that_are_no_numbers_are_one_line(demo, clip, script, mode):
+    class Broken:
+        def __init__(self, detector):
+            self.detector = detector
+
+        def __getattr__(self, name):
+            return getattr(self.detector, name)
+
+        def classify(self, *given):
+            return self.detector.classify(*given) * torch.nan
+
+    def predictor(host, args, mode):
+        made = script["VideoPredictor"].from_host(host, mode, 0.3)
+        made.detector = Broken(made.detector)
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(script, "predictor_of", predictor)
+        status, _, errors = demo("--input", clip, "--output", "a.mp4", "--mode", mode)
+    assert status == 1 and errors.startswith(f"error: {clip}: frame 0: ")
+    assert "finite" in errors and errors.count("\n") == 1 and not Path("a.mp4").exists()
+
+
 # ---- refused -------------------------------------------------------------------------------------
 
 REFUSED = {
     "--input nowhere.mp4": "nowhere.mp4",
     "--input empty.mp4": "empty.mp4",
     "--input text.mp4": "text.mp4",
-    "--input in/clip.mp4 --output no/folder/o.mp4": "no/folder",
+    "--input in/clip.mp4 --output text.mp4/a/o.mp4": "text.mp4 is a file",
+    "--input in/clip.mp4 --output o --output-format images --save-json o/clip/a.json": "outside of",
+    "--input in/clip.mp4 --output o.json": "--save-json o.json makes such a file",
+    "--input in/clip.mp4 --output o.txt": "--save-mot o.txt makes such a file",
+    "--input in/clip.mp4 --output o.csv": "--save-csv o.csv makes such a file",
+    "--input in/clip.mp4 --output o.mkv": "o.mkv: expected a name ending in .mp4 or a folder",
+    "--input 7 rtsp://me:secret@127.0.0.1/no": "found 2: 7, rtsp://127.0.0.1/no",
+    "--input rtsp://me:secret@127.0.0.1:1/no": "error: rtsp://127.0.0.1:1/no: expected a video",
+    "--input rtsp://me:secret@127.0.0.1/no --mode offline": "for rtsp://127.0.0.1/no,",
+    "--input in/clip.mp4 --stride 30000": "stride to be at least 0.001, found 10 by 30000",
+    "--input in/clip.mp4 --frame-rate 1 --stride 2000": "--stride 2000 leaves 0.0005",
     "--input in/clip.mp4 --output in/clip.mp4 --overwrite": "is the input",
     "--input in/clip.mp4 --output there.mp4": "there.mp4: is there already; --overwrite",
     "--input in/clip.mp4 --output o.avi": "o.avi: expected a name ending in .mp4 or a folder",
@@ -275,7 +379,7 @@ REFUSED = {
     "--input in/clip.mp4 again/clip.mp4 --output o.mp4": "expected a folder for several inputs",
     "--input in/clip.mp4 again/clip.mp4 --save-csv o.csv": "expected no FILE for several inputs",
     "--input in/clip.mp4 --save-json o.txt": "expected a name ending in .json",
-    "--input in/clip.mp4 --save-csv in/a/o.csv": "in/a",
+    "--input in/clip.mp4 --save-csv text.mp4/o.csv": "text.mp4/o.csv: cannot be written",
     "--input frames --output . --output-format images --overwrite": "is the input",
     "--input frames/*.png --output . --output-format images --overwrite": "is the input",
     "--input in/clip.mp4 --start 2 --end 1": "--end: expected more than",
@@ -316,8 +420,21 @@ def test_what_can_be_refused_is_before_a_model_is_loaded(
     status, said, errors = demo(*words.split(), detector=[])
     assert (status, said) == (2, ""), errors
     assert errors.startswith("error: ") and errors.count("\n") == 1, errors
-    assert REFUSED[words] in errors
+    assert REFUSED[words] in errors and "secret" not in errors
     assert {path: path.stat().st_size for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("name", ["other/clip.mp4", "other/*.mp4"])
+def test_an_input_that_cannot_be_opened_is_not_overwritten_either(demo, clip, tmp_path, name):
+    broken = tmp_path / "other/clip.mp4"
+    broken.parent.mkdir()
+    broken.write_text("not a video, but the user's")
+    words = ("--input", name, clip, "--output", "other", "--overwrite")
+    status, said, errors = demo(*words)
+    assert status == 2 and errors.endswith(
+        "error: other/clip.mp4: is the input; name another output\n"
+    )
+    assert said == "" and broken.read_text() == "not a video, but the user's"
 
 
 @pytest.mark.parametrize(

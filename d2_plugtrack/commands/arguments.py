@@ -119,6 +119,16 @@ def output_file(text: str, suffix: str | None = None) -> Path:
     return _checked(ensure_writable, text, suffix)
 
 
+def file_name(text: str, suffix: str) -> Path:
+    """A file to write, whose place is checked later; ``functools.partial`` fixes its ending."""
+    path = Path(text)
+    if path.suffix.lower() != suffix:
+        raise argparse.ArgumentTypeError(
+            f"{text}: expected a name ending in {suffix}, found {path.suffix!r}"
+        )
+    return path
+
+
 def output_folder(text: str) -> Path:
     """A folder to write to; it need not be there, what is there must not be a file."""
     path = Path(text)

@@ -5,8 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import UserError
-from ..outputs import ensure_writable
-from ..video_io.excerpts import checked_rate
+from ..video_io.excerpts import SLOWEST, checked_rate
 from ..video_jobs.output_paths import OutputPaths, is_video_name
 from . import arguments
 from .speed_options import add_speed_arguments, speed_opts
@@ -25,8 +24,9 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         "--input",
         nargs="+",
         metavar="SOURCE",
-        help="videos, folders of images, images, patterns ('frames/*.jpg'), the number of a camera,"
-        " addresses (rtsp://, http://)",
+        help="videos, folders of images or of videos, images, patterns ('frames/*.jpg', "
+        "'clips/*.mp4'), and one camera's number or one address (rtsp://, http://); every video of "
+        "a folder or a pattern is an input of its own, images are one together",
     )
     seconds = {"type": arguments.non_negative_number, "metavar": "SECONDS"}
     group.add_argument("--start", **seconds, default=0.0, help="in the input")
@@ -49,15 +49,22 @@ def add_outputs(parser: argparse.ArgumentParser, default: Path) -> None:
         type=Path,
         metavar="PATH",
         help="a name ending in .mp4 (for one input), or a folder, into which goes NAME.mp4 or a "
-        f"folder NAME of images for each input (default: {default})",
+        "folder NAME of images for each input; folders that are not there are made (default: "
+        f"{default})",
     )
-    group.add_argument("--output-format", choices=("mp4", "images"), default="mp4")
+    group.add_argument(
+        "--output-format",
+        choices=("mp4", "images"),
+        default="mp4",
+        help="images are numbered as they are written, and what --save-json names where the input "
+        "is a video and they are not enlarged (default: %(default)s)",
+    )
     for name, (suffix, what) in EXPORTS.items():
         group.add_argument(
             f"--save-{name}",
             nargs="?",
             const=True,
-            type=partial(arguments.output_file, suffix=suffix),
+            type=partial(arguments.file_name, suffix=suffix),
             metavar="FILE",
             help=f"{what}; without FILE beside the output",
         )
@@ -66,7 +73,8 @@ def add_outputs(parser: argparse.ArgumentParser, default: Path) -> None:
         "--zoom",
         type=arguments.positive_int,
         metavar="N",
-        help="draw on frames enlarged so many times; chosen by itself for small frames",
+        help="draw on frames enlarged so many times; by itself small frames of an mp4 are, images "
+        "are not, and boxes in files always have the input's pixels",
     )
     group.add_argument("--show", action="store_true", help="in a window; q or Esc ends the video")
     group.add_argument("--show-fps", action="store_true", help="say how many frames per second")
@@ -129,14 +137,18 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     """Refuse what does not go together.
 
     Raises:
-        UserError: an ``--output`` that cannot be written.
+        UserError: an ``--output`` whose ending says that it is neither an mp4 nor a folder.
     """
     if args.end is not None and args.end <= args.start:
         parser.error(f"argument --end: expected more than --start {args.start}, found {args.end}")
-    if names_a_video(args):
-        if args.output_format == "images":
-            parser.error(f"argument --output: expected a folder for images, found {args.output}")
-        ensure_writable(args.output)
+    rate = args.frame_rate and args.frame_rate / args.stride
+    if rate is not None and rate < SLOWEST:
+        parser.error(
+            f"argument --frame-rate: expected at least {SLOWEST} frames per second, found "
+            f"{args.frame_rate:g} of which --stride {args.stride} leaves {rate:g}"
+        )
+    if names_a_video(args) and args.output_format == "images":
+        parser.error(f"argument --output: expected a folder for images, found {args.output}")
     several = len(args.input or []) > 1
     if several and names_a_video(args):
         parser.error(
@@ -152,7 +164,15 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
 
 def names_a_video(args: argparse.Namespace) -> bool:
     """Whether ``--output`` is an mp4's name."""
-    return args.output is not None and is_video_name(args.output)
+    if args.output is None:
+        return False
+    for name, (suffix, _) in EXPORTS.items():
+        if args.output.suffix.lower() == suffix and not args.output.is_dir():
+            raise UserError(
+                f"--output: expected a name ending in .mp4 or a folder, found {args.output}; "
+                f"--save-{name} {args.output} makes such a file"
+            )
+    return is_video_name(args.output)
 
 
 def output_folder(args: argparse.Namespace, default: Path) -> Path:
@@ -174,7 +194,14 @@ def output_paths(args: argparse.Namespace, default: Path, name: str) -> OutputPa
         return OutputPaths(None, None, *exports)
     if args.output_format == "images":
         return OutputPaths(None, folder / name, *exports)
-    return OutputPaths(folder / f"{stem}.mp4", None, *exports)
+    video = args.output if names_a_video(args) else folder / f"{stem}.mp4"
+    return OutputPaths(video, None, *exports)
+
+
+def named_files(args: argparse.Namespace) -> list[Path]:
+    """The outputs that the user named, each for itself."""
+    files = [getattr(args, f"save_{name}") for name in EXPORTS]
+    return [file for file in files if isinstance(file, Path)]
 
 
 def detector_opts(args: argparse.Namespace) -> list[str]:

@@ -53,6 +53,10 @@ class FrameShapes:
             )
 
 
+class NotFiniteError(ValueError, FloatingPointError):
+    """A value that no one should give, and that a detector may compute: to each its own kind."""
+
+
 def check_finite(name: str, values: np.ndarray, sizes: Sequence[int], first_frame: int) -> None:
     """Refuse NaN and infinity.
 
@@ -62,12 +66,12 @@ def check_finite(name: str, values: np.ndarray, sizes: Sequence[int], first_fram
         first_frame: the number of the first of them.
 
     Raises:
-        ValueError: the first frame that has one.
+        NotFiniteError: the first frame that has one.
     """
     if not np.isfinite(values).all():
         row = np.argwhere(~np.isfinite(values))[0, 0]
         frame = first_frame + int(np.searchsorted(np.cumsum(sizes), row, side="right"))
-        raise ValueError(f"frame {frame}: {name} must be finite, got NaN or infinity")
+        raise NotFiniteError(f"frame {frame}: {name} must be finite, got NaN or infinity")
 
 
 def check_links(

@@ -11,7 +11,6 @@ What has no area in the frame is left out, as the reader would; an object withou
 ``instance_id`` below 0 of its own, since none may be there twice in a frame.
 """
 
-import json
 import os
 import shutil
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any, TextIO
 
 from ..core.rescoring import TrackedObjects
 from ..masks import RunLengths, encode_masks, paste_masks
+from ..outputs import as_json
 from .export import Export, boxes_xywh
 
 VIDEO_ID = 1
@@ -35,8 +35,8 @@ class CocoVidWriter(Export):
         path, class_names: as of :class:`Export`.
         name: of the video.
         frame_rate: frames a second.
-        file_name: a frame's, given its place in the source; where None, made of the video's name:
-            frames of a video have no files.
+        file_name: a frame's, given its place in the source, called once a frame in order; where
+            None there are no files, and it is ``NAME#000012``, which cannot be mistaken for one.
     """
 
     suffix = ".json"
@@ -51,7 +51,7 @@ class CocoVidWriter(Export):
     ):
         super().__init__(path, class_names)
         self.name, self.frame_rate = name, float(frame_rate)
-        self._file_name = file_name or (lambda index: f"{name}/{index:06d}.jpg")
+        self._file_name = file_name or (lambda index: f"{name}#{index:06d}")
         self._num_images = self._num_annotations = 0
 
     def _begin(self, file: TextIO, stack: ExitStack) -> None:
@@ -66,7 +66,7 @@ class CocoVidWriter(Export):
             ],
             "images": [],
         }
-        file.write(_as_json(about).removesuffix("]}"))
+        file.write(as_json(about).removesuffix("]}"))
 
     def _write(
         self,
@@ -87,7 +87,7 @@ class CocoVidWriter(Export):
             "width": width,
             "time": round(time, 6),
         }
-        file.write((", " if self._num_images > 1 else "") + _as_json(image))
+        file.write((", " if self._num_images > 1 else "") + as_json(image))
         for annotation in _annotations(objects, image_size):
             self._num_annotations += 1
             self._add(annotation)
@@ -97,17 +97,13 @@ class CocoVidWriter(Export):
         if annotation["instance_id"] < 0:
             annotation["instance_id"] = -number
         entry = {"id": number, "image_id": self._num_images, **annotation}
-        self._annotations.write((", " if number > 1 else "") + _as_json(entry))
+        self._annotations.write((", " if number > 1 else "") + as_json(entry))
 
     def _end(self, file: TextIO) -> None:
         file.write('], "annotations": [')
         self._annotations.seek(0)
         shutil.copyfileobj(self._annotations, file)
         file.write("]}\n")
-
-
-def _as_json(data: object) -> str:
-    return json.dumps(data, allow_nan=False)
 
 
 def _annotations(objects: TrackedObjects, image_size: tuple[int, int]) -> Iterator[dict[str, Any]]:

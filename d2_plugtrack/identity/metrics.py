@@ -4,12 +4,14 @@ Shape letters: M boxes of a frame. Boxes are xyxy in pixels of the frame. No fra
 no detector: whoever has true and tracked boxes of whole videos can count. Who tracks is
 ``methods.py``'s.
 
-An object must have the right class. Every class of every video is a sequence of its own, in which
-true and tracked boxes of that class meet; a box under a wrong class is false there, and its object
-missed. Sequences are combined averaged over detections, as trackeval combines sequences and, with
-``combine_classes_det_averaged``, classes: counts are added up, and association is weighted by true
-positives. So classes and videos count by the objects they have. HOTA, DetA and AssA are means over
-IoU thresholds 0.05 to 0.95; MOTA, IDF1 and switches are counted at IoU 0.5.
+An object must have the right class, unless classes are ignored. Every class of every video is a
+sequence of its own, in which true and tracked boxes of that class meet; a box under a wrong class
+is false there, and its object missed. Where classes are ignored, all of a video is one sequence,
+and a track stays the same whatever classes its boxes have. Sequences are combined averaged over
+detections, as trackeval combines sequences and, with ``combine_classes_det_averaged``, classes:
+counts are added up, and association is weighted by true positives. So classes and videos count by
+the objects they have. HOTA, DetA and AssA are means over IoU thresholds 0.05 to 0.95; MOTA, IDF1
+and switches are counted at IoU 0.5.
 """
 
 import importlib
@@ -52,6 +54,8 @@ def number_boxes(boxes: Any, classes: Any, ids: Any) -> NumberedBoxes:
 def true_boxes(record: Mapping[str, Any]) -> NumberedBoxes:
     """The objects of a frame record; annotations with ``iscrowd`` are none.
 
+    So what is found on a crowd is false, whoever finds it.
+
     Raises:
         UserError: an object without ``track_id``, or with that of another one of its class.
     """
@@ -73,12 +77,17 @@ def _are_unique(frame: NumberedBoxes) -> bool:
 class IdentityMetrics:
     """Takes whole videos and gives the figures of all of them.
 
+    Args:
+        ignore_classes: all objects count as one class. Tracked numbers must then be once in a
+            frame, true ones still in a frame and class.
+
     Raises:
         UserError: trackeval is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ignore_classes: bool = False) -> None:
         self._metrics = _load_metrics()
+        self._ignore_classes = ignore_classes
         self._results: dict[str, dict[int, Any]] = {name: {} for name in self._metrics}
         self._num_objects = 0
 
@@ -90,6 +99,9 @@ class IdentityMetrics:
         """
         if len(truth) != len(tracked):
             raise ValueError(f"expected {len(truth)} frames of tracks, found {len(tracked)}")
+        if self._ignore_classes:
+            truth = [_of_one_class(frame) for frame in _number_apart(truth)]
+            tracked = [_of_one_class(frame) for frame in tracked]
         for index, frame in enumerate(tracked):
             if not _are_unique(frame):
                 raise ValueError(f"frame {index}: expected different numbers, found one twice")
@@ -138,6 +150,16 @@ def require_packages(names: Iterable[str]) -> None:
             ) from error
 
 
+def _number_apart(frames: Sequence[NumberedBoxes]) -> list[NumberedBoxes]:
+    """The same with numbers that objects of different classes do not share."""
+    num_classes = 1 + max((int(frame.classes.max(initial=0)) for frame in frames), default=0)
+    return [f._replace(ids=f.ids * num_classes + f.classes) for f in frames]
+
+
+def _of_one_class(frame: NumberedBoxes) -> NumberedBoxes:
+    return frame._replace(classes=np.zeros_like(frame.classes))
+
+
 def _of_class(frames: Sequence[NumberedBoxes], label: int) -> list[NumberedBoxes]:
     return [frame.of(frame.classes == label) for frame in frames]
 
@@ -161,10 +183,11 @@ def _iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return pairwise_iou(torch.from_numpy(first), torch.from_numpy(second)).numpy()
 
 
-def identity_table(results: Mapping[str, Mapping[str, float]]) -> str:
+def identity_table(results: Mapping[str, Mapping[str, float]], ignore_classes: bool = False) -> str:
     """Every method's figures as Markdown; figures without true objects say so."""
+    tracks = "tracks, classes ignored" if ignore_classes else "tracks"
     lines = [
-        f"| tracks | {' | '.join((*PERCENTAGES, SWITCHES))} |",
+        f"| {tracks} | {' | '.join((*PERCENTAGES, SWITCHES))} |",
         "|---|" + "---:|" * (len(PERCENTAGES) + 1),
     ]
     for name, figures in results.items():

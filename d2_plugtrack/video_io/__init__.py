@@ -11,13 +11,15 @@ frames that decode, one warning with counts, and :class:`Losses`. Writing needs 
 Outputs take their final name only when complete. Drawing is left to ``visualization``.
 """
 
-from .image_files import read_image
+from .addresses import shown_address
+from .image_files import VIDEO_SUFFIXES, read_image
 from .image_writer import ImageWriter
 from .opening import is_live, open_frames
 from .sources import FrameSource, Losses, TimedFrame
 from .video_writer import VideoWriter
 
 __all__ = [
+    "VIDEO_SUFFIXES",
     "FrameSource",
     "ImageWriter",
     "Losses",
@@ -26,4 +28,5 @@ __all__ = [
     "is_live",
     "open_frames",
     "read_image",
+    "shown_address",
 ]

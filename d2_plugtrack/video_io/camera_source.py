@@ -15,9 +15,13 @@ from .sources import FrameSource, Losses, TimedFrame
 
 logger = logging.getLogger(__name__)
 
+PATIENCE, PAUSE = 1.0, 0.02  # seconds for which a failed read is tried again, and between these
+
 
 class CameraSource(FrameSource):
     """A camera by its number, through OpenCV; the clock tells the times.
+
+    Where it gives no frame for a second it has broken off, with a warning, and its losses.
 
     Args:
         number: of the camera.
@@ -63,17 +67,28 @@ class CameraSource(FrameSource):
             logger.warning("%s broke off: %s", self.name, self.losses)
 
     def _read(self, capture) -> Iterator[tuple[Fraction, np.ndarray]]:
-        """Times in whole microseconds since the first frame, and frames, until one fails."""
+        """Times in whole microseconds since the first frame, and frames, until none comes."""
         began, last = None, -1
-        while True:
-            succeeded, image = capture.read()
-            if not succeeded:
-                self._broke_off = True
-                return
+        while (image := _next_image(capture)) is not None:
             now = time.monotonic_ns() // 1000
             began = now if began is None else began
             last = max(now - began, last + 1)
             yield Fraction(last, 1_000_000), image
+        self._broke_off = True
+
+
+def _next_image(capture) -> np.ndarray | None:
+    """What a camera sees; None where it fails on and on, as when it is pulled out."""
+    succeeded, image = capture.read()
+    give_up = None
+    while not succeeded:
+        now = time.monotonic_ns()
+        give_up = give_up or now + round(PATIENCE * 1e9)
+        if now >= give_up:
+            return None
+        time.sleep(PAUSE)
+        succeeded, image = capture.read()
+    return image
 
 
 @contextmanager

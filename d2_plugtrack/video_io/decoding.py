@@ -143,6 +143,17 @@ def packets_to_the_end(packets: Iterator, tally: Tally) -> Iterator:
         yield None
 
 
+def expected_frames(stream, is_cut_off: bool) -> int:
+    """How many of the stated frames reading is to meet; 0: the file does not say.
+
+    An AVI may end with frames that show the one before for longer; its index does not have them.
+    """
+    stated, index = stated_frames(stream), getattr(stream, "index_entries", ())
+    if keeps_no_times(stream) and len(index) and not is_cut_off:
+        return min(stated, index[len(index) - 1].timestamp + 1)
+    return stated
+
+
 class Timeline:
     """Times of frames in the order of display: of their timestamps where these grow.
 

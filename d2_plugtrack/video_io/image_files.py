@@ -10,6 +10,11 @@ import numpy as np
 from ..errors import UserError
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
+# Of names that are taken for videos where nobody says so; any file may be opened.
+VIDEO_SUFFIXES = (
+    *(".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"),
+    *(".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
+)
 
 
 def read_image(path: str | Path, most_pixels: float = math.inf) -> np.ndarray:
@@ -50,14 +55,17 @@ def _images_among(paths, asked_for: str, what: str) -> list[Path]:
     paths = list(paths)
     images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
+        videos = sum(path.suffix.lower() in VIDEO_SUFFIXES for path in paths)
+        hint = f"; its {videos} videos are opened one by one, by name" if videos else ""
         raise UserError(
             f"{asked_for}: expected images ({' '.join(IMAGE_SUFFIXES)}), "
-            f"found none among {len(paths)} {what}"
+            f"found none among {len(paths)} {what}{hint}"
         )
-    return sorted(images, key=_natural_key)
+    return sorted(images, key=natural_key)
 
 
-def _natural_key(path: Path) -> list[tuple[list[str | int], str]]:
+def natural_key(path: Path) -> list[tuple[list[str | int], str]]:
+    """Sorts `frame2` before `frame10`."""
     return [(_digits_as_numbers(part), part) for part in path.parts]
 
 

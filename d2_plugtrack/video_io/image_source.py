@@ -19,6 +19,7 @@ class ImageSource(FrameSource):
 
     An image that does not decode is left out, and keeps its time and place; one warning at the end
     names the first.
+
     Args:
         name: of the source.
         asked_for: what the user named, for messages.

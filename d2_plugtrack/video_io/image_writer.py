@@ -12,30 +12,31 @@ from ..errors import UserError
 from ..outputs import atomic_folder, ensure_writable_folder, os_errors_name
 from .letterbox import check_image
 
-FORMATS = {".jpg": {"quality": 95, "subsampling": 0}, ".png": {"compress_level": 1}}
-_NUMBERED = re.compile(r"\d{6,}\.(jpg|png)")
+_NUMBERED = re.compile(r"\d{6,}\.jpg")
+
+
+def image_name(number: int) -> str:
+    """What the writer calls its images, numbered from 0 as they are written."""
+    return f"{number:06d}.jpg"
 
 
 class ImageWriter:
     """Writes frames as ``000000.jpg``, ``000001.jpg``, ...: ``with ImageWriter(folder) as writer``.
 
-    Every image has the size of its frame. Until the ``with`` block ends well the folder has a
-    temporary name beside its own; on an exception nothing is left, and an older folder stays as it
-    was.
+    Every image is a JPEG of quality 95, of the size of its frame. Until the ``with`` block ends
+    well the folder has a temporary name beside its own; on an exception nothing is left, and an
+    older folder stays as it was.
 
     Args:
         folder: need not be there, its parent has to.
         overwrite: an older folder is replaced, if there is nothing but numbered images in it.
-        suffix: ".jpg" (quality 95) or ".png" (exact).
 
     Raises:
         UserError: the place cannot be written, or there is something already.
     """
 
-    def __init__(self, folder: str | Path, overwrite: bool = False, suffix: str = ".jpg"):
-        if suffix not in FORMATS:
-            raise UserError(f"{suffix}: expected images as {' or '.join(FORMATS)}")
-        self.folder, self.suffix = ensure_writable_folder(folder), suffix
+    def __init__(self, folder: str | Path, overwrite: bool = False):
+        self.folder = ensure_writable_folder(folder)
         self._check_older(overwrite)
         self._stack, self._place, self._num_frames = ExitStack(), None, 0
 
@@ -66,9 +67,9 @@ class ImageWriter:
         if self._place is None:
             raise RuntimeError("expected ImageWriter.write inside its `with` block")
         check_image(image)
-        path = self._place / f"{self._num_frames:06d}{self.suffix}"
+        path = self._place / image_name(self._num_frames)
         with os_errors_name(self.folder):
-            Image.fromarray(image[:, :, ::-1]).save(path, **FORMATS[self.suffix])
+            Image.fromarray(image[:, :, ::-1]).save(path, quality=95, subsampling=0)
         self._num_frames += 1
 
     def __exit__(

@@ -15,6 +15,8 @@ def letterboxed(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def padded_to_even(image: np.ndarray) -> np.ndarray:
     """The image with its last row or column repeated where its height or width is odd."""
     height, width = image.shape[:2]
+    if height % 2 == width % 2 == 0:  # np.pad would copy it
+        return image
     return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 

@@ -1,13 +1,12 @@
 """An address, such as ``rtsp://`` or ``http://``, as a source of frames that is read once."""
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
-from urllib.parse import urlsplit
 
 from ..errors import UserError
+from .addresses import short_name, shown_address
 from .decoding import Converter, Tally, Timeline, decode, open_container, packets_to_the_end
 from .excerpts import Excerpt, stated_rate
 from .selection import Selection
@@ -38,8 +37,7 @@ class StreamSource(FrameSource):
     num_frames = None
 
     def __init__(self, address: str, default_frame_rate: Fraction, excerpt: Excerpt):
-        self._shown = re.sub(r"//[^/]*@", "//", address)  # no password in messages
-        self.name, self._excerpt = short_name(self._shown), excerpt
+        self._shown, self._excerpt = shown_address(address), excerpt
         options = {"timeout": (OPEN_TIMEOUT, READ_TIMEOUT)}
         if address.lower().startswith("rtsp"):
             # UDP loses packets, and firewalls stop it
@@ -48,7 +46,7 @@ class StreamSource(FrameSource):
             opened = stack.enter_context(open_container(address, self._shown, **options))
             self._rate = stated_rate(opened[1]) or default_frame_rate
             self._opened = (stack.pop_all(), *opened)
-        self.frame_rate = self._rate / excerpt.stride
+        self.name, self.frame_rate = short_name(self._shown), self._rate / excerpt.stride
 
     def timed(self) -> Iterator[TimedFrame]:
         if self._opened is None:
@@ -71,11 +69,3 @@ class StreamSource(FrameSource):
             raise UserError(f"{self._shown}: expected frames {self._excerpt}, found none")
         if self.losses:
             logger.warning("%s broke off or was damaged: %s", self._shown, self.losses)
-
-
-def short_name(address: str) -> str:
-    """A file name for what an address sends: the last part of its path, or its host."""
-    parts = urlsplit(address)
-    last = parts.path.rstrip("/").rpartition("/")[2].rpartition(".")
-    name = last[0] or last[2] or parts.hostname or parts.scheme
-    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "stream"

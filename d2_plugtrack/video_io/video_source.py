@@ -14,6 +14,7 @@ from .decoding import (
     Tally,
     Timeline,
     decode,
+    expected_frames,
     keeps_no_times,
     open_container,
     packets_to_the_end,
@@ -49,7 +50,9 @@ class VideoSource(FrameSource):
             self._rate = stated_rate(stream) or default_frame_rate
             whole = _estimate_frames(container, stream, self._rate)
             self._is_cut_off = is_cut_off(path, container.format.name)
-            self._expected = stated_frames(stream) or (whole or 0) * self._is_cut_off
+            self._expected = expected_frames(stream, self._is_cut_off)
+            if self._is_cut_off:
+                self._expected = self._expected or whole or 0
             self._time_base, self._origin = stream.time_base, self._first_stamp(container, stream)
         self._entry = self._find_entry() if excerpt.start else Entry()
         self.frame_rate = self._rate / excerpt.stride

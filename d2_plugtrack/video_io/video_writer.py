@@ -1,5 +1,6 @@
 """Frames into a video file that browsers play."""
 
+import logging
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -12,8 +13,16 @@ from ..outputs import atomic_output, ensure_writable, os_errors_name
 from .excerpts import checked_rate
 from .letterbox import check_image, letterboxed, padded_to_even
 
+logger = logging.getLogger(__name__)
+
 # Exact for frames of 24, 25, 30, 48, 50, 60 a second and their 1000/1001, and for milliseconds.
 TICK = Fraction(1, 360_000)  # seconds; the unit of given times
+# Ticks from one frame to the next: an mp4 holds 2**31 - 1; FFmpeg reads what is near that as 1.
+LONGEST = 5_900 * 360_000
+
+_INDEX_IN_FRONT = {"movflags": "+faststart"}
+# Fragments of up to 250 frames, on their way to the disk when complete; nothing waits for the end.
+_FRAGMENTS = {"movflags": "+frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 
 
 class VideoWriter:
@@ -28,15 +37,24 @@ class VideoWriter:
         path: ending in .mp4.
         frame_rate: of frames without times; with times, what is nominal.
         crf: quality, from 0 (best) to 51.
+        fragmented: for what has no known end. Memory does not grow with the frames (an index takes
+            72 bytes a frame, until it is written at the end), and what a killed process leaves
+            under the temporary name plays up to its last fragment. Frames and times are the same.
 
     Attributes:
         end_time: when the last frame ends, on the clock of the given times; None is one step of
             ``frame_rate`` after it began.
     """
 
-    def __init__(self, path: str | Path, frame_rate: Fraction | float, crf: int = 20):
+    def __init__(
+        self,
+        path: str | Path,
+        frame_rate: Fraction | float,
+        crf: int = 20,
+        fragmented: bool = False,
+    ):
         self.path = ensure_writable(path, suffix=".mp4")
-        self.frame_rate, self.crf = checked_rate(frame_rate), crf
+        self.frame_rate, self.crf, self.fragmented = checked_rate(frame_rate), crf, fragmented
         self.end_time: Fraction | None = None
         self._stack, self._container, self._stream = ExitStack(), None, None
         self._size, self._stamps, self._pending = None, None, None
@@ -47,9 +65,9 @@ class VideoWriter:
 
         with ExitStack() as stack:
             temporary = stack.enter_context(atomic_output(self.path))
-            faststart = {"movflags": "+faststart"}
+            layout = _FRAGMENTS if self.fragmented else _INDEX_IN_FRONT
             with os_errors_name(self.path):
-                container = av.open(str(temporary), "w", format="mp4", options=faststart)
+                container = av.open(str(temporary), "w", format="mp4", options=layout)
             self._container = stack.enter_context(container)
             self._reformatter = VideoReformatter()
             self._stack = stack.pop_all()
@@ -61,7 +79,8 @@ class VideoWriter:
         Args:
             image: the frame.
             time: in seconds, growing, for every frame or for none; the video begins with the first
-                frame's. Kept within 1/720,000 of a second. Without it the rate is constant.
+                frame's. Kept within 1/720,000 of a second, but for gaps above 5,900 s, which are
+                written as 5,900 s, with one warning at the end. Without it the rate is constant.
         """
         if self._container is None:
             raise RuntimeError("expected VideoWriter.write inside its `with` block")
@@ -96,6 +115,9 @@ class VideoWriter:
             raise ValueError(f"{self.path}: expected at least one frame, found none")
         self._encode_pending(self._stamps.end(self.end_time))
         self._encode(None)
+        if count := self._stamps.shortened:
+            seconds = int(LONGEST * TICK)
+            logger.warning("%s: %d gaps above %d s, written as such", self.path, count, seconds)
 
     def _close(self, error: BaseException | None) -> None:
         """Close the container, then rename what it wrote, or remove it if there was an error."""
@@ -146,17 +168,24 @@ class VideoWriter:
 
 
 class _Stamps:
-    """Timestamps of frames in units of ``unit`` seconds, from the first frame's time on."""
+    """Timestamps of frames in units of ``unit`` seconds, from the first frame's time on.
+
+    What a gap is longer than :data:`LONGEST` is left out, and all that follows comes earlier.
+
+    Attributes:
+        shortened: such gaps.
+    """
 
     def __init__(self, frame_rate: Fraction, first: Fraction | None):
         self._first, self._frame_rate, self._last = first, frame_rate, -1
         self.unit = 1 / frame_rate if first is None else TICK
+        self._left_out = self.shortened = 0
 
     def next(self, time: Fraction | None) -> int:
         """The timestamp of the next frame."""
         if (time is None) != (self._first is None):
             raise ValueError("time: expected one for every frame or for none, found both")
-        stamp = self._last + 1 if time is None else max(self._ticks(time), self._last + 1)
+        stamp = self._last + 1 if time is None else self._ticks(time)
         self._last = stamp
         return stamp
 
@@ -164,7 +193,12 @@ class _Stamps:
         """The timestamp at which the last frame ends."""
         if self._first is None or time is None:
             return self._last + max(1, round(1 / self._frame_rate / self.unit))
-        return max(self._ticks(time), self._last + 1)
+        return self._ticks(time)
 
     def _ticks(self, time: Fraction) -> int:
-        return round((time - self._first) / self.unit)
+        """Of a time that follows the last frame's, one tick after that at least."""
+        stamp = round((time - self._first) / self.unit) - self._left_out
+        excess = max(0, stamp - self._last - LONGEST)
+        self._left_out += excess
+        self.shortened += excess > 0
+        return max(stamp - excess, self._last + 1)

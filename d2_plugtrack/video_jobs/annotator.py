@@ -10,17 +10,35 @@ import numpy as np
 from torch import Tensor
 
 from ..core.rescoring import TrackedObjects
+from ..errors import UserError
 from ..masks import paste_masks
-from ..visualization import draw_tracks
+from ..visualization import SMALL_SIDE, draw_tracks
 
-SMALL_SIDE = 240  # pixels; on a smaller frame a label hides the objects
 READABLE_SIDE = 480
+LARGEST_SIDE = 16384  # pixels; H.264 ends there
 
 
 def usual_zoom(image_size: tuple[int, int]) -> int:
     """How many times to enlarge: 1, or so that the shorter side of a small frame has 480 pixels."""
     side = min(image_size)
-    return 1 if side >= SMALL_SIDE else -(-READABLE_SIDE // max(side, READABLE_SIDE // 8))
+    if side >= SMALL_SIDE:
+        return 1
+    zoom = -(-READABLE_SIDE // max(side, READABLE_SIDE // 8))
+    return max(1, min(zoom, LARGEST_SIDE // max(image_size)))
+
+
+def check_zoom(zoom: int, image_size: tuple[int, int]) -> None:
+    """Refuse to enlarge frames of a (height, width) beyond 16384 pixels a side.
+
+    Raises:
+        UserError: naming the option.
+    """
+    if zoom > 1 and zoom * max(image_size) > LARGEST_SIDE:
+        height, width = image_size
+        raise UserError(
+            f"--zoom: expected at most {LARGEST_SIDE} pixels a side, found {zoom} times "
+            f"{width}x{height}"
+        )
 
 
 class Annotator:

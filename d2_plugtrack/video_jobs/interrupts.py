@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end work in good order: at once where nothing is half done, or else after it.
+"""Signals end work in good order: at once where nothing is half done, or else after it.
 
 A handler that raises wherever a signal happens to arrive would leave half a line in a file. Inside
 ``held`` a signal is noted instead, and raised where the work lets it in (``released``): between two
@@ -7,6 +7,7 @@ Only the main thread gets signals; anywhere else, and before ``with``, nothing h
 """
 
 import os
+import select
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Self
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -22,7 +23,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupts:
-    """Listens to SIGINT and SIGTERM: ``with Interrupts() as interrupts``.
+    """Listens to SIGINT, SIGTERM and SIGHUP: ``with Interrupts() as interrupts``.
 
     A signal that the process was told to ignore (``nohup``, a shell's ``&``) stays ignored.
 
@@ -42,7 +43,7 @@ class Interrupts:
 
     @property
     def exit_code(self) -> int:
-        """As a shell says that the signal ended a process: 130 or 143; 0 without one."""
+        """As a shell says that the signal ended a process: 130, 143 or 129; 0 without one."""
         return 128 + self.received if self.received else 0
 
     def __enter__(self) -> Self:
@@ -63,6 +64,8 @@ class Interrupts:
         self.again = self.received is not None
         if not self.again:
             self.received = signal.Signals(number)
+            if number == signal.SIGHUP:
+                _leave_closed_terminal()
             self._notify()
         if self.again or not self._held:
             raise Interrupted(number)
@@ -96,3 +99,12 @@ class Interrupts:
             yield
         finally:
             self._held = before
+
+
+def _leave_closed_terminal() -> None:
+    """What is still said goes nowhere, where it would be an error that ends the work."""
+    poll = select.poll()
+    for output in (1, 2):
+        poll.register(output, 0)  # errors are told of always
+    for output, _ in poll.poll(0):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)

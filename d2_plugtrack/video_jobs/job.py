@@ -8,9 +8,11 @@ does not grow with the video. Frames are read ahead in both. A source without a 
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import zip_longest
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -41,6 +43,7 @@ class VideoReport(NamedTuple):
         losses: of what was read; nothing where it was ended early.
         is_complete: it was not ended early: by a signal, in the window, or by ``error``.
         error: online, what ended it after its first frames, which were kept.
+        failures: why outputs, by their paths, are not there; the others are.
     """
 
     frames: int
@@ -49,6 +52,7 @@ class VideoReport(NamedTuple):
     losses: Losses
     is_complete: bool
     error: UserError | FloatingPointError | None = None
+    failures: Mapping[Path, UserError] = MappingProxyType({})
 
 
 def run_video(
@@ -74,6 +78,8 @@ def run_video(
 
     Raises:
         UserError, FloatingPointError: what is wrong with the video or its outputs; nothing is left.
+            Online, and at the end of a video, an output that cannot be written fails alone, and
+            only where it is the last this is raised.
         Interrupted: a signal before anything was written, or a second one; nothing is left.
     """
     interrupts = interrupts or Interrupts()
@@ -82,11 +88,11 @@ def run_video(
         raise UserError(f"{source.name}: expected the online mode for a camera or a stream")
     began = time.perf_counter()
     predictor.reset()
-    outputs = VideoOutputs(paths, source, predictor.class_names, zoom, show)
+    outputs = VideoOutputs(paths, source, predictor.class_names, zoom, show, keep_others=is_online)
     if is_online:
-        found = _found_online(predictor, source, 1 if source.is_live else batch_size)
+        found = _found_online(predictor, source, 1 if source.is_live else batch_size, outputs)
     else:
-        found = _found_offline(predictor, source, batch_size, outputs.draws, interrupts)
+        found = _found_offline(predictor, source, batch_size, outputs, interrupts)
     rate = _new_monitor() if show_fps and is_online else None
     with interrupts.held(), closing(found), outputs:
         is_complete, error = _write_all(found, outputs, rate, interrupts, keep_on_error=is_online)
@@ -95,7 +101,9 @@ def run_video(
     predictor.reset()
     losses = source.losses if is_complete else Losses()
     seconds = time.perf_counter() - began
-    return VideoReport(outputs.frames, outputs.tracks, seconds, losses, is_complete, error)
+    return VideoReport(
+        outputs.frames, outputs.tracks, seconds, losses, is_complete, error, outputs.failures
+    )
 
 
 def _write_all(
@@ -138,10 +146,13 @@ def _note(rate: "FPSMonitor | None") -> str:
 
 
 def _found_online(
-    predictor: VideoPredictor, source: FrameSource, batch_size: int | None
+    predictor: VideoPredictor,
+    source: FrameSource,
+    batch_size: int | None,
+    outputs: VideoOutputs,
 ) -> Generator[FoundFrame, None, None]:
     waiting: deque[TimedFrame] = deque()  # read ahead
-    objects = predictor(_images(source, waiting.append), batch_size)
+    objects = predictor(_images(source, waiting.append, outputs), batch_size)
     with closing(objects), _bar(source, "tracking") as bar:
         for o in objects:
             frame = waiting.popleft()
@@ -153,11 +164,11 @@ def _found_offline(
     predictor: VideoPredictor,
     source: FrameSource,
     batch_size: int | None,
-    with_images: bool,
+    outputs: VideoOutputs,
     interrupts: Interrupts,
 ) -> Generator[FoundFrame, None, None]:
     places, sizes = [], []
-    images = _images(source, lambda frame: places.append((frame.index, frame.time)))
+    images = _images(source, lambda frame: places.append((frame.index, frame.time)), outputs)
     results = predictor.results(images, batch_size)
     with closing(results), _bar(source, "detecting") as bar:
         for result in results:
@@ -166,7 +177,7 @@ def _found_offline(
             bar.update()
     objects = predictor.finish()
     with _bar(source, "writing", len(objects)) as bar:
-        if with_images:
+        if outputs.draws:
             frames = _read_again(source, objects)
         else:
             rows = zip(places, sizes, objects, strict=True)
@@ -191,10 +202,11 @@ def _read_again(
 
 
 def _images(
-    source: FrameSource, note: Callable[[TimedFrame], object]
+    source: FrameSource, note: Callable[[TimedFrame], object], outputs: VideoOutputs
 ) -> Generator[np.ndarray, None, None]:
     with closing(source.timed()) as frames:
         for frame in frames:
+            outputs.check_size(frame.image.shape[:2])
             note(frame)
             yield frame.image
 

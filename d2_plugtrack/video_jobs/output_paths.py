@@ -3,13 +3,13 @@
 import mimetypes
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
 from ..outputs import ensure_writable, os_errors_name
-from ..video_io import ImageWriter
+from ..video_io import VIDEO_SUFFIXES, ImageWriter
 
 
 class OutputPaths(NamedTuple):
@@ -33,16 +33,20 @@ def is_video_name(path: Path) -> bool:
     Raises:
         UserError: a file of another kind: a name such as ``clip.avi`` would become a folder's.
     """
-    if path.suffix.lower() == ".mp4":
+    suffix = path.suffix.lower()
+    if suffix == ".mp4":
         return True
-    kind = (mimetypes.guess_type(path.name)[0] or "").partition("/")[0]
-    if kind in ("video", "image") and not path.is_dir():
+    is_image = (mimetypes.guess_type(path.name)[0] or "").startswith("image/")
+    if (is_image or suffix in VIDEO_SUFFIXES) and not path.is_dir():
         raise UserError(f"{path}: expected a name ending in .mp4 or a folder, found {path.suffix}")
     return False
 
 
 def refuse_shared(outputs: Sequence[tuple[str, OutputPaths]]) -> None:
-    """Refuse two inputs, given by what the user calls them, or two kinds, that share an output."""
+    """Refuse two inputs, given by what the user calls them, or two kinds, that share an output.
+
+    One inside another's folder of images is shared too: that folder is replaced as a whole.
+    """
     seen: dict[str, str] = {}
     for name, paths in outputs:
         for path in paths.given:
@@ -53,26 +57,40 @@ def refuse_shared(outputs: Sequence[tuple[str, OutputPaths]]) -> None:
                     f"{seen[place]} and {name} would share it"
                 )
             seen[place] = name
+    folders = [paths.images for _, paths in outputs if paths.images is not None]
+    for path in [path for _, paths in outputs for path in paths.given]:
+        for folder in folders:
+            if os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep):
+                raise UserError(
+                    f"{path}: expected a place outside of {folder}, a folder of images alone"
+                )
 
 
-def check_outputs(paths: OutputPaths, inputs: Sequence[Path], overwrite: bool) -> None:
+def check_outputs(
+    paths: OutputPaths,
+    inputs: Sequence[Path],
+    overwrite: bool,
+    replaceable: Collection[Path] = (),
+) -> None:
     """Refuse outputs that cannot be written, are inputs, or are there already.
 
     Args:
         inputs: every file and folder that is read.
         overwrite: outputs that are there may be replaced, inputs never.
+        replaceable: outputs that may be replaced in any case.
 
     Raises:
         UserError: naming the output.
     """
     for path in paths.given:
         _refuse_inputs(path, inputs)
-        if path.exists() and not overwrite:
+        replace = overwrite or path in replaceable
+        if path.exists() and not replace:
             raise UserError(f"{path}: is there already; --overwrite replaces it")
         if not path.parent.exists():
             _check_new_folder(path.parent)
         elif path is paths.images:
-            ImageWriter(path, overwrite)
+            ImageWriter(path, replace)
         else:
             ensure_writable(path)
 

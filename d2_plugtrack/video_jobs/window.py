@@ -79,4 +79,4 @@ def _try_in_another_process() -> None:
         raise NoScreen("the display does not answer") from error
     if tried.returncode:
         lines = [line.strip() for line in tried.stderr.splitlines() if line.strip()]
-        raise NoScreen(lines[0] if lines else "OpenCV cannot open a window")
+        raise NoScreen(lines[-1] if lines else "OpenCV cannot open a window")

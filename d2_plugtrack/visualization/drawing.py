@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NO_TRACK_COLOR = "#9E9E9E"
 MASK_OPACITY = 0.4
-SMALL_SIDE = 240  # pixels; below it a 2-pixel line and 10-pixel letters hide the object
+SMALL_SIDE = 240  # pixels; below it a 2-pixel line and 10-pixel letters hide the objects
 
 
 def draw_tracks(

@@ -94,7 +94,7 @@ def test_frames_of_files_have_their_names_and_others_the_videos(tmp_path):
         writer = CocoVidWriter(tmp_path / "a.json", CLASSES, "clip", 25, file_name)
         data = json.loads(write(writer, [(7, 0, SIZE, NOTHING)]).read_text())
         names[file_name is None] = data["images"][0]["file_name"]
-    assert names == {True: "clip/000007.jpg", False: "../frames/7.png"}
+    assert names == {True: "clip#000007", False: "../frames/7.png"}
 
 
 def test_what_nobody_could_see_is_left_out_and_objects_without_a_track_differ(tmp_path):

@@ -1,31 +1,27 @@
 """Offline, online and ByteTrack's tracks of scripted videos, and the tool that compares them."""
 
 import json
-import math
 import runpy
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from yacs.config import CfgNode
 
 from d2_plugtrack.config import add_plugtrack_config
 from d2_plugtrack.core.rescorer import build_rescorer
 from d2_plugtrack.core.rescoring import Rescoring
-from d2_plugtrack.core.tfd import FrameResult
 from d2_plugtrack.data.tiny_vid import write_tiny_vid
 from d2_plugtrack.errors import UserError
 from d2_plugtrack.identity.methods import (
-    BYTETRACK_FLOOR,
     METHODS,
-    ByteTracks,
     IdentityRun,
     PathTracks,
     build_identity_runs,
 )
 from d2_plugtrack.identity.metrics import PERCENTAGES, SWITCHES, true_boxes
+from tests.identity.scripted import MOVING, result_of, track
 
 pytest.importorskip("trackeval")
 pytest.importorskip("trackers")
@@ -33,46 +29,9 @@ pytest.importorskip("trackers")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def result_of(boxes, scores, source=None) -> FrameResult:
-    """A frame: 10 x 10 boxes by their left edge, (N, K) scores, links to the frame before."""
-    boxes = torch.tensor([[x, 0.0, x + 10, 10] for x in boxes]).reshape(-1, 4)
-    mapped = boxes if source else boxes[:0]  # tracked exactly, all boxes of the frame before
-    source = source or [-1] * len(boxes)
-    track_scores = torch.tensor([math.nan if i < 0 else 1.0 for i in source])
-    return FrameResult(
-        boxes,
-        torch.tensor(scores, dtype=torch.float32).reshape(-1, 2),
-        track_scores,
-        mapped,
-        torch.tensor(source, dtype=torch.int64),
-        (20, 200),
-    )
-
-
-def lines_of(frames) -> list[list[tuple]]:
-    """(left edge, class, number) of the boxes of each frame."""
-    return [
-        list(zip(f.boxes[:, 0].tolist(), f.classes.tolist(), f.ids.tolist(), strict=True))
-        for f in frames
-    ]
-
-
-def track(tracks, results):
-    found = [frame for result in results for frame in tracks.push(result)]
-    return lines_of([*found, *tracks.finish()])
-
-
 def paths_of(threshold, online):
     how = Rescoring(True, True, 0.5, 0.45, 0.01, online)
     return PathTracks(build_rescorer(how, None), threshold)
-
-
-# one object of class 1 that moves to the right, and something unsure of class 0
-MOVING = [
-    result_of([0, 90], [[0.1, 0.9], [0.3, 0.0]]),
-    result_of([2, 90], [[0.1, 0.7], [0.3, 0.0]], [0, 1]),
-    result_of([4, 90], [[0.1, 0.8], [0.3, 0.0]], [0, 1]),
-]
 
 
 @pytest.mark.parametrize("online", [False, True])
@@ -94,39 +53,6 @@ def test_offline_sees_the_whole_video_and_online_the_past():
     """Scores 0.9, 0.7, 0.8: 0.8 over all; online 0.9, 0.8, 0.8."""
     assert track(paths_of(0.85, False), MOVING) == [[], [], []]
     assert [len(frame) for frame in track(paths_of(0.85, True), MOVING)] == [1, 0, 0]
-
-
-def test_bytetrack_numbers_boxes_of_all_classes_and_keeps_their_class():
-    """A track is given from its second frame on, as the package has it."""
-    tracks = ByteTracks(0.5, 0.45)
-    first, *later = track(tracks, MOVING)
-    assert first == []
-    assert [[line[:2] for line in frame] for frame in later] == [[(2, 1)], [(4, 1)]]
-    assert len({frame[0][2] for frame in later}) == 1
-    assert track(tracks, MOVING) == [first, *later]  # numbers begin anew in every video
-
-
-def test_bytetrack_gives_its_tracks_weaker_detections_but_not_the_weakest():
-    for score, expected in ((BYTETRACK_FLOOR, 1), (BYTETRACK_FLOOR - 0.01, 0)):
-        weak = result_of([6], [[0.0, score]])
-        assert len(track(ByteTracks(0.5, 0.45), [*MOVING, weak])[-1]) == expected
-    alone = [result_of([50], [[0.0, 0.4]])] * 4
-    assert track(ByteTracks(0.5, 0.45), alone) == [[]] * 4  # weak ones begin no track
-    assert [len(frame) for frame in track(ByteTracks(0.2, 0.45), alone)] == [0, 1, 1, 1]
-
-
-def test_bytetrack_gets_one_box_of_several_that_overlap_whatever_their_class():
-    double = [result_of([0, 1], [[0.9, 0.0], [0.0, 0.8]])] * 3
-    assert [[line[:2] for line in f] for f in track(ByteTracks(0.5, 0.45), double)][1:] == [
-        [(0, 0)]
-    ] * 2
-    assert [len(f) for f in track(ByteTracks(0.5, 0.9), double)] == [0, 2, 2]
-
-
-def test_bytetrack_of_frames_without_boxes():
-    nothing = result_of([], [])
-    assert track(ByteTracks(0.5, 0.45), [nothing] * 3) == [[]] * 3
-    assert [len(f) for f in track(ByteTracks(0.5, 0.45), [*MOVING, nothing])] == [0, 1, 1, 0]
 
 
 # ---- runs ------------------------------------------------------------------------------------
@@ -163,7 +89,7 @@ def cfg():
 
 
 def test_runs_work_on_what_their_methods_say(cfg):
-    thresholds = {"offline": 0.1, "online": 0.2, "bytetrack": 0.3}
+    thresholds = {"offline": 0.1, "online": 0.2, "bytetrack": 0.05}
     cfg.TEST.VID.MODE, cfg.TEST.TFD.ENABLED, cfg.TEST.TFD.NMS_THRESH = "online", False, 0.6
     cfg.freeze()
     runs = build_identity_runs(cfg, object(), thresholds)
@@ -175,9 +101,12 @@ def test_runs_work_on_what_their_methods_say(cfg):
         assert (rescoring.enabled, rescoring.track_links) == (True, True)
         assert (rescoring.online, run._tracks._threshold) == (is_online, threshold)
     assert bytetrack._pipeline.per_frame and bytetrack._pipeline.tracker is None
-    assert (bytetrack._tracks._floor, bytetrack._tracks._nms_threshold) == (0.3, 0.6)
+    assert (bytetrack._tracks._floor, bytetrack._tracks._nms_threshold) == (0.05, 0.6)
     assert len({id(run._pipeline) for run in runs.values()}) == 3
     assert cfg.TEST.VID.MODE == "online"  # the config is only read
+    assert not any(run.metrics._ignore_classes for run in runs.values())
+    for run in build_identity_runs(cfg, object(), thresholds, ignore_classes=True).values():
+        assert run.metrics._ignore_classes
 
 
 def test_without_a_tracker_there_is_bytetrack(cfg):
@@ -195,17 +124,16 @@ def test_the_tool_on_the_tiny_set(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     main = runpy.run_path(str(ROOT / "tools/eval_identity.py"))["main"]
     files = {name: tmp_path / f"out.{name}" for name in ("json", "markdown")}
-    main(
-        [
-            *("--config-file", str(ROOT / "configs/TinyVID/torchvision_tiny.yaml")),
-            *("--dataset", "tiny_vid_test", "--online-threshold", "1", "--batch-size", "8"),
-            *("--json", str(files["json"]), "--markdown", str(files["markdown"])),
-            *("MODEL.WEIGHTS", str(ROOT / "demo/torchvision_tiny.pth"), "MODEL.DEVICE", "cpu"),
-        ]
-    )
+    words = [
+        *("--config-file", str(ROOT / "configs/TinyVID/torchvision_tiny.yaml")),
+        *("--dataset", "tiny_vid_test", "--online-threshold", "1", "--batch-size", "8"),
+        *("--json", str(files["json"]), "--markdown", str(files["markdown"])),
+    ]
+    opts = ["MODEL.WEIGHTS", str(ROOT / "demo/torchvision_tiny.pth"), "MODEL.DEVICE", "cpu"]
+    main([*words, *opts])
     printed = capsys.readouterr().out
     assert files["markdown"].read_text() == printed
-    assert "\nThresholds: offline 0.35, online 1, bytetrack 0.5\n" in printed
+    assert "\nThresholds: offline 0.35, online 1, bytetrack 0.55\n" in printed
     data = json.loads(files["json"].read_text())
     assert data["dataset"] == "tiny_vid_test" and data["thresholds"]["online"] == 1
     offline, online, bytetrack = data["rows"].values()
@@ -215,6 +143,12 @@ def test_the_tool_on_the_tiny_set(tmp_path, monkeypatch, capsys):
     for name, row in data["rows"].items():
         cells = [f"{row[key]:.1f}" for key in PERCENTAGES]
         assert f"| {name} | {' | '.join(cells)} | {row[SWITCHES]} |" in printed
+    main([*words, "--methods", "offline", "--ignore-classes", *opts])
+    assert "\n| tracks, classes ignored | HOTA |" in capsys.readouterr().out
+    ignoring = json.loads(files["json"].read_text())
+    assert ignoring["ignore_classes"] and not data["ignore_classes"]
+    ((name, row),) = ignoring["rows"].items()
+    assert row["MOTA"] > data["rows"][name]["MOTA"]
 
 
 def test_the_tool_refuses_missing_packages_before_the_weights(monkeypatch, capsys):

@@ -25,8 +25,8 @@ PERFECT = {**dict.fromkeys(PERCENTAGES, 100.0), SWITCHES: 0}
 NOTHING = number_boxes([], [], [])
 
 
-def figures(*videos):
-    metrics = IdentityMetrics()
+def figures(*videos, ignore_classes=False):
+    metrics = IdentityMetrics(ignore_classes)
     for truth, tracked in videos:
         metrics.add_video(truth, tracked)
     return metrics.figures()
@@ -102,6 +102,25 @@ def test_an_object_under_a_wrong_class_is_missed_and_its_box_false():
     tracked = [at((0, 0, 1), (50, 1, 2)), at((0, 0, 1), (50, 0, 2))]
     found = figures((truth, tracked))
     assert (found["MOTA"], found["IDF1"], found[SWITCHES]) == (50, 75, 0)
+
+
+def test_where_classes_are_ignored_a_track_may_change_its_class():
+    """The same boxes, and one of nothing in the second frame.
+
+    MOTA: 4 found, 1 false, of 4: (4 - 1) / 4 = 75. IDF1: 4 / (4 + 0.5) = 88.89.
+    """
+    truth = [at((0, 0, 1), (50, 1, 2))] * 2
+    tracked = [at((0, 0, 1), (50, 1, 2)), at((0, 0, 1), (50, 0, 2), (90, 1, 3))]
+    found = figures((truth, tracked), ignore_classes=True)
+    assert (found["MOTA"], found[SWITCHES]) == (75, 0)
+    assert found["IDF1"] == pytest.approx(100 * 4 / 4.5)
+
+
+def test_where_classes_are_ignored_true_numbers_are_still_a_classs_own():
+    """Of VIDEO's objects two have the number 7, in different classes."""
+    tracked = [f._replace(ids=np.arange(3), classes=np.full(3, 5)) for f in VIDEO]
+    assert figures((VIDEO, tracked), ignore_classes=True) == pytest.approx(PERFECT)
+    assert is_undefined(figures(([], []), ([NOTHING], [NOTHING]), ignore_classes=True))
 
 
 def test_boxes_that_hardly_fit():
@@ -240,7 +259,10 @@ def test_tracks_that_cannot_be():
         metrics.add_video([NOTHING] * 2, [NOTHING])
     with pytest.raises(ValueError, match="frame 1: expected different numbers"):
         metrics.add_video([NOTHING] * 2, [NOTHING, at((0, 0, 1), (9, 0, 1))])
-    metrics.add_video([NOTHING], [at((0, 0, 1), (9, 1, 1))])  # of two classes
+    of_two_classes = [at((0, 0, 1), (9, 1, 1))]
+    metrics.add_video([NOTHING], of_two_classes)
+    with pytest.raises(ValueError, match="frame 0: expected different numbers"):
+        IdentityMetrics(ignore_classes=True).add_video([NOTHING], of_two_classes)
 
 
 def record_of(*annotations):
@@ -290,3 +312,6 @@ def test_table():
         "| a | 50.0 | 50.0 | 50.0 | -3.2 | 50.0 | 12 |",
         "| b | no objects | no objects | no objects | no objects | no objects | 0 |",
     ]
+    first, *others = identity_table(results, ignore_classes=True).splitlines()
+    assert first.startswith("| tracks, classes ignored | HOTA |")
+    assert others == identity_table(results).splitlines()[1:]

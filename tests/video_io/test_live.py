@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 
 from d2_plugtrack.errors import UserError
-from d2_plugtrack.video_io import camera_source, open_frames, stream_source
+from d2_plugtrack.video_io import (
+    addresses,
+    camera_source,
+    open_frames,
+    shown_address,
+    stream_source,
+)
 from tests.video_io.clips import COLORS, encode, noise_frames, solid, warnings_of
 
 FAST_START = {"container_options": {"movflags": "faststart"}}
@@ -156,14 +162,47 @@ def test_nobody_there_and_unknown_protocols_are_named():
     ],
 )
 def test_names_for_outputs_are_short_and_harmless(address, name):
-    assert stream_source.short_name(address) == name
+    assert addresses.short_name(address) == name
+
+
+@pytest.mark.parametrize(
+    "address, shown",
+    [
+        ("rtsp://cam/live", "rtsp://cam/live"),
+        ("rtsp://me:pw@cam:554/live", "rtsp://cam:554/live"),
+        ("rtsp://me:p/w@cam/live", "rtsp://cam/live"),
+        ("rtsp://me:p@w?#:/[x]@cam/live", "rtsp://cam/live"),
+        ("rtsp://m/e:pw@cam/live", "rtsp://cam/live"),
+        ("rtsp://me:1/2@cam/live", "rtsp://cam/live"),
+        ("RTSP://token@cam/live", "RTSP://cam/live"),
+        ("https://host/@channel/live", "https://host/@channel/live"),
+        ("http://cam/v?user=me&PWD=p/w&fps=5", "http://cam/v?user=me&PWD=***&fps=5"),
+        (
+            "http://cam/v?password=1&pass=2&pwd=3&token=4&api_key=5&key=6&auth=7#8",
+            "http://cam/v?password=***&pass=***&pwd=***&token=***&api_key=***&key=***&auth=***",
+        ),
+        ("rtsp://cam/user=me_password=pw_channel=1", "rtsp://cam/user=me_password=***"),
+        ("clips/a:b@c?key=5.mp4", "clips/a:b@c?key=5.mp4"),
+    ],
+)
+def test_addresses_are_shown_without_what_is_secret(address, shown):
+    assert shown_address(address) == shown
+
+
+def test_no_secret_is_in_an_error_or_a_name(tmp_path):
+    with pytest.raises(UserError) as error:
+        open_frames("http://me:se/cret@127.0.0.1:9/v?token=secret")
+    assert "cret" not in str(error.value)
+    path = encode(tmp_path / "clip.ts", noise_frames(3, 48, 64))
+    with served(path) as address:
+        assert open_frames(f"{address}?token=secret/clip.ts").name == "clip"
 
 
 # Cameras
 
 
 class FakeCamera:
-    """Gives the frames it has, then fails, as a camera does that is pulled out."""
+    """Gives the frames it has (None: fails once), then fails, as a camera that is pulled out."""
 
     def __init__(self, frames, rate=0.0):
         self.frames, self.rate, self.released = list(frames), rate, False
@@ -180,17 +219,37 @@ class FakeCamera:
         return self.rate
 
     def read(self):
-        return (True, self.frames.pop(0)) if self.frames else (False, None)
+        frame = self.frames.pop(0) if self.frames else None
+        return frame is not None, frame
 
     def release(self):
         self.released = True
 
 
+class Clock:
+    """In nanoseconds; goes on by 40 ms whenever it is looked at, and once stands still.
+
+    When these ticks are used up, it goes on while one sleeps.
+    """
+
+    def __init__(self):
+        self.now, self.slept = 0, 0
+        self.ticks = [1000, 41_000_000, 81_000_000, 81_000_000, 161_000_000, 201_000_000]
+
+    def monotonic_ns(self):
+        self.now = self.ticks.pop(0) if self.ticks else self.now
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += round(seconds * 1e9)
+        self.slept += round(seconds * 1e9)
+
+
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that goes on by 40 ms whenever it is looked at, and once stands still."""
-    ticks = iter([1000, 41_000_000, 81_000_000, 81_000_000, 161_000_000, 201_000_000, 300_000_000])
-    monkeypatch.setattr(camera_source.time, "monotonic_ns", lambda: next(ticks))
+    clock = Clock()
+    monkeypatch.setattr(camera_source, "time", clock)
+    return clock
 
 
 def test_a_camera_is_opened_by_its_number(monkeypatch, clock, caplog):
@@ -212,6 +271,18 @@ def test_a_camera_is_opened_by_its_number(monkeypatch, clock, caplog):
         next(source.timed())
 
 
+def test_a_camera_that_fails_for_a_moment_goes_on(monkeypatch, clock):
+    clock.ticks.clear()
+    pictures = [solid(color) for color in COLORS]
+    camera = FakeCamera([None, *pictures[:2], *[None] * 40, *pictures[2:], *[None] * 60, solid(0)])
+    monkeypatch.setattr(cv2, "VideoCapture", camera)
+    source = open_frames(0)
+    np.testing.assert_array_equal(list(source), pictures)
+    # sleeps of 20 ms: 1 and 40 that helped, and 50, a second, that did not
+    assert clock.slept == (1 + 40 + 50) * 20_000_000
+    assert source.losses == (5, 0, 1, 0)
+
+
 def test_a_camera_that_is_left_early_is_released_and_lost_nothing(monkeypatch):
     camera = FakeCamera(map(solid, COLORS))
     monkeypatch.setattr(cv2, "VideoCapture", camera)
@@ -229,7 +300,7 @@ def test_a_camera_that_does_not_open_is_the_users_error(monkeypatch):
         open_frames("7")
 
 
-def test_a_camera_without_a_frame_is_the_users_error(monkeypatch):
+def test_a_camera_without_a_frame_is_the_users_error(monkeypatch, clock):
     monkeypatch.setattr(cv2, "VideoCapture", FakeCamera([], rate=25.0))
     with pytest.raises(UserError, match="camera0: expected frames from 0 s on, found none"):
         list(open_frames(0))

@@ -1,13 +1,14 @@
 """What a name means: a file or a folder first, then an address, a camera, a pattern."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from d2_plugtrack.errors import UserError
-from d2_plugtrack.video_io import VideoWriter, is_live, open_frames
+from d2_plugtrack.video_io import VideoWriter, is_live, open_frames, opening
 from tests.video_io.clips import COLORS, moving_frames, save, solid
 
 
@@ -53,6 +54,16 @@ def test_a_pattern_without_images_says_so(tmp_path):
         open_frames(str(tmp_path / "*.png"))
 
 
+def test_videos_in_a_folder_or_a_pattern_are_pointed_out(tmp_path):
+    for name in ("a.mp4", "b.MKV", "c.txt"):
+        (tmp_path / name).write_text("")
+    hint = "found none among 3 entries; its 2 videos are opened one by one, by name"
+    with pytest.raises(UserError, match=hint):
+        open_frames(tmp_path)
+    with pytest.raises(UserError, match="among 1 matches; its 1 videos are opened one by one"):
+        open_frames(str(tmp_path / "*.mp4"))
+
+
 def test_a_file_or_folder_comes_before_what_its_name_may_mean(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_images(
@@ -80,6 +91,31 @@ def test_cameras_and_addresses_are_live_unless_a_file_has_the_name(tmp_path, mon
     assert not any(map(is_live, ("nowhere.mp4", "99999", "*.png", Path("frames"))))
     save_images(tmp_path, ["0/1.png"])
     assert not is_live("0")
+
+
+def test_the_device_of_a_camera_is_the_camera(tmp_path, monkeypatch):
+    numbers = []
+
+    def camera(number, *_):
+        numbers.append(number)
+        return SimpleNamespace(frame_rate=25)
+
+    monkeypatch.setattr(opening, "CameraSource", camera)
+    (tmp_path / "by-id").symlink_to("/dev/video12")
+    for name in ("/dev/video0", Path("/dev/video3"), tmp_path / "by-id", str(tmp_path / "by-id")):
+        open_frames(name)
+        assert is_live(name)
+    assert numbers == [0, 3, 12, 12]
+    assert not is_live("/dev/null") and not is_live("/dev/video")
+
+
+def test_a_rate_that_no_video_can_have_is_refused_before_it_is_written(tmp_path):
+    save_images(tmp_path / "frames", [f"{i}.png" for i in range(3)])
+    with pytest.raises(
+        UserError, match=r"frames: expected default_frame_rate.* stride .*found 0.01 by 20"
+    ):
+        open_frames(tmp_path / "frames", default_frame_rate=0.01, stride=20)
+    assert open_frames(tmp_path / "frames", default_frame_rate=0.01, stride=9).num_frames == 1
 
 
 def test_a_camera_that_is_not_there_is_one_line(capfd):

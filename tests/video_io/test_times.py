@@ -2,11 +2,12 @@
 
 from fractions import Fraction
 
+import av
 import pytest
 
 from d2_plugtrack.video_io import VideoWriter, open_frames
 from d2_plugtrack.video_io.decoding import Timeline
-from tests.video_io.clips import encode, moving_frames
+from tests.video_io.clips import encode, moving_frames, truncate, warnings_of
 
 MILLISECOND = Fraction(1, 1000)
 STAMPS = [0, 7, 40, 41, 500, 540, 1200, 1233, 1266, 3000]  # milliseconds
@@ -57,6 +58,27 @@ def test_frames_that_an_avi_leaves_out_are_not_lost(tmp_path, codec, pixel_forma
     source = open_frames(path)
     assert [frame.time for frame in source.timed()] == [Fraction(stamp, 25) for stamp in stamps]
     assert not source.losses
+
+
+def test_an_avi_that_ends_with_the_last_frame_shown_for_longer_lost_nothing(tmp_path, caplog):
+    """Frames of 2/50 s at 50 frames a second: AVI counts 16, every second of which is empty."""
+    path = tmp_path / "clip.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=50)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for index, image in enumerate(moving_frames(8)):
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24").reformat(format="yuvj420p")
+            frame.pts, frame.time_base = 2 * index, Fraction(1, 50)
+            for packet in stream.encode(frame):
+                packet.duration = 2
+                container.mux(packet)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].frames == 16
+    assert times_of(path) == [Fraction(index, 25) for index in range(8)]
+    assert warnings_of(open_frames(path), caplog) == ({8}, [])
+    caplog.clear()
+    _, (message,) = warnings_of(open_frames(truncate(path, 0.7)), caplog)
+    assert "clip.avi may be damaged: read" in message and "1 did not decode" in message
 
 
 def test_a_video_that_is_read_and_written_keeps_its_times(tmp_path):

@@ -32,6 +32,11 @@ def test_odd_sizes_are_padded_with_the_edge(tmp_path, size):
     assert_close(frames, COLORS)
 
 
+def test_even_frames_are_not_copied():
+    image = solid(COLORS[0])
+    assert letterbox.padded_to_even(letterbox.letterboxed(image, (64, 48))) is image
+
+
 def test_later_frame_of_another_size_is_letterboxed(tmp_path):
     path = save(tmp_path / "clip.mp4", [solid(COLORS[0]), solid((255, 255, 255), 48, 16)])
     frame = list(open_frames(path))[1]
@@ -172,8 +177,8 @@ def test_writer_needs_frames_of_the_right_kind_inside_its_block(tmp_path):
 # Times
 
 
-def write_timed(path, times, end=None, rate=25):
-    with VideoWriter(path, rate) as writer:
+def write_timed(path, times, end=None, rate=25, **options):
+    with VideoWriter(path, rate, **options) as writer:
         for index, time in enumerate(times):
             writer.write(solid(COLORS[index % 5]), time)
         writer.end_time = end
@@ -218,8 +223,49 @@ def test_times_that_fall_together_stay_apart(tmp_path):
     assert found == [Fraction(index, 360_000) for index in range(4)]
 
 
+def test_a_gap_that_no_mp4_holds_is_shortened_with_one_warning(tmp_path, caplog):
+    """At 5,900 s; what follows keeps its distances, and the last frame's end is no exception."""
+    hours = [Fraction(0), Fraction(1), Fraction(13 * 3600), Fraction(13 * 3600 + 1)]
+    times = [*hours, hours[-1] + 5900, Fraction(10**6), Fraction(10**6 + 2)]
+    source, found = write_timed(tmp_path / "out.mp4", times, times[-1] + 10**5)
+    assert found == [0, 1, 5901, 5902, 11802, 17702, 17704]
+    assert source.end_time == 17704 + 5900
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.endswith("out.mp4: 3 gaps above 5900 s, written as such")
+
+
 @pytest.mark.parametrize("times", [[Fraction(0), None], [None, Fraction(1)]])
 def test_times_are_for_all_frames_or_for_none(tmp_path, times):
     with pytest.raises(ValueError, match="one for every frame or for none"):
         write_timed(tmp_path / "out.mp4", times)
     assert list(tmp_path.iterdir()) == []
+
+
+# Fragments
+
+
+@pytest.mark.parametrize("with_times", [False, True])
+def test_fragments_hold_the_same_frames_times_and_end(tmp_path, with_times):
+    steps = np.random.default_rng(0).integers(1, 300, 300)  # more than one fragment
+    times = [Fraction(int(t), 1000) for t in np.cumsum(steps)] if with_times else [None] * 300
+    end = times[-1] + Fraction(7, 10) if with_times else None
+    usual, expected = write_timed(tmp_path / "usual.mp4", times, end)
+    source, found = write_timed(tmp_path / "fragments.mp4", times, end, fragmented=True)
+    assert found == expected and source.end_time == usual.end_time
+    assert (source.num_frames, source.frame_rate) == (300, usual.frame_rate)
+    assert source.losses == usual.losses == (300, 0, 0, 0)
+    for ours, theirs in zip(source, usual, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    later = list(open_frames(tmp_path / "fragments.mp4", start=11).timed())
+    assert [frame.index for frame in later] == [i for i, time in enumerate(found) if time >= 11]
+
+
+def test_fragments_of_a_killed_process_play(tmp_path):
+    """What is on the disk while frames are still written, under another name."""
+    writer = VideoWriter(tmp_path / "out.mp4", 25, fragmented=True)
+    with writer:
+        for index in range(600):
+            writer.write(solid(COLORS[index % 5], 16, 16))
+        (part,) = tmp_path.glob(".*.part")
+        (tmp_path / "killed.mp4").write_bytes(part.read_bytes())
+    assert 250 <= len(list(open_frames(tmp_path / "killed.mp4"))) <= 600

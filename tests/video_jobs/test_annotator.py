@@ -17,8 +17,15 @@ def gray(height, width):
 
 @pytest.mark.parametrize(
     ("size", "zoom"),
-    # 480 / 128 = 3.75; 480 / 239 = 2.01; at most 8 times
-    [((128, 160), 4), ((239, 500), 3), ((240, 240), 1), ((1080, 1920), 1), ((3, 900), 8)],
+    # 480 / 128 = 3.75; 480 / 239 = 2.01; at most 8 times, nor 16384 pixels
+    [
+        ((128, 160), 4),
+        ((239, 500), 3),
+        ((240, 240), 1),
+        ((1080, 1920), 1),
+        ((3, 900), 8),
+        ((3, 8000), 2),
+    ],
 )
 def test_small_frames_are_enlarged_by_themselves(size, zoom):
     assert usual_zoom(size) == zoom

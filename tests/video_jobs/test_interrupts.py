@@ -12,13 +12,15 @@ import pytest
 from d2_plugtrack.video_jobs.interrupts import Interrupted, Interrupts
 
 ROOT = Path(__file__).resolve().parents[2]
-SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
 @pytest.fixture(autouse=True)
 def handlers():
     """As in a terminal, whatever runs the tests; and as before, afterwards."""
     before = {number: signal.getsignal(number) for number, _ in SIGNALS}
+    for number in before:
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in before.items():
@@ -72,12 +74,13 @@ def test_a_swallowed_signal_is_raised_again_when_asked():
             interrupts.check()
 
 
-def test_an_ignored_signal_stays_ignored():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])  # a shell's & and nohup
+def test_an_ignored_signal_stays_ignored(number):
+    signal.signal(number, signal.SIG_IGN)
     with Interrupts() as interrupts:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         assert interrupts.received is None
-    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    assert signal.getsignal(number) is signal.SIG_IGN
 
 
 def test_another_thread_gets_none_and_without_with_nothing_happens():
@@ -115,3 +118,27 @@ with Interrupts("notice") as interrupts, interrupts.held():
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=100)
     assert (result.returncode, result.stdout, result.stderr) == (143, "second\n", "notice\n")
+
+
+def test_a_closed_terminal_takes_no_words_and_no_work_with_it(tmp_path):
+    code = """
+import fcntl, os, sys, termios, time
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from d2_plugtrack.video_jobs.interrupts import Interrupts
+with Interrupts("notice") as interrupts, interrupts.held():
+    print("ready", flush=True)
+    while not interrupts.received:
+        time.sleep(0.01)
+    print("said into the void", flush=True)
+    print("and this", file=sys.stderr)
+open(sys.argv[1], "w").write("whole")
+sys.exit(interrupts.exit_code)
+"""
+    ours, terminal = os.openpty()
+    command = [sys.executable, "-c", code, str(tmp_path / "done")]
+    pipes = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes)
+    os.close(terminal)
+    assert os.read(ours, 100).startswith(b"ready")
+    os.close(ours)
+    assert process.wait(100) == 129 and (tmp_path / "done").read_text() == "whole"

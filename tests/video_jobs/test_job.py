@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import resource
 import signal
 import threading
 from fractions import Fraction
@@ -15,8 +16,10 @@ from d2_plugtrack.core.detector import FrameFeatures, Proposals
 from d2_plugtrack.core.rescoring import Rescoring
 from d2_plugtrack.core.tfd import VideoPipeline
 from d2_plugtrack.errors import UserError
+from d2_plugtrack.exports.coco_vid import CocoVidWriter
+from d2_plugtrack.exports.mot import MotWriter
 from d2_plugtrack.predictor import VideoPredictor
-from d2_plugtrack.video_io import FrameSource, Losses, TimedFrame, open_frames
+from d2_plugtrack.video_io import FrameSource, Losses, TimedFrame, open_frames, read_image
 from d2_plugtrack.video_jobs.interrupts import Interrupted, Interrupts
 from d2_plugtrack.video_jobs.job import run_video
 from d2_plugtrack.video_jobs.output_paths import OutputPaths
@@ -181,6 +184,14 @@ def test_a_live_source_is_worked_on_frame_by_frame(tmp_path, is_live, expected):
     paths = OutputPaths(csv=tmp_path / "a.csv")
     run_video(predictor, Clip(LEFTS, is_live), paths, batch_size=4)
     assert set(predictor.detector.batches) == expected  # 9 frames: 4, 4, 1
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_only_a_live_sources_video_is_written_in_fragments(tmp_path, is_live):
+    paths = OutputPaths(tmp_path / "a.mp4")
+    run_video(new_predictor("online"), Clip(LEFTS, is_live), paths)
+    assert (b"moof" in paths.video.read_bytes()) == is_live
+    assert len(list(open_frames(paths.video))) == len(LEFTS)
 
 
 def test_a_live_source_has_no_offline():
@@ -358,3 +369,121 @@ def test_older_outputs_are_replaced_whole(tmp_path):
     run_video(new_predictor("offline"), Clip(LEFTS), paths)
     run_video(new_predictor("offline"), Clip(LEFTS[:2]), paths)
     assert set(written_frames(paths).values()) == {2}
+
+
+# ---- an output that fails ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full_after():
+    """Files end at so many bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def full_after(size):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+
+    yield full_after
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+class Noisy(Clip):
+    """Frames that no codec makes small."""
+
+    def timed(self):
+        rng = np.random.default_rng(0)
+        for frame in super().timed():
+            frame.image[1:] = rng.integers(0, 256, (HEIGHT - 1, WIDTH, 3))
+            yield frame
+
+
+def names_in(folder) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+@pytest.mark.parametrize("lefts", [LEFTS, LEFTS * 40])  # full at the end, and in the middle
+def test_online_a_video_that_does_not_fit_spares_the_others(tmp_path, full_after, lefts):
+    paths = OutputPaths(tmp_path / "a.mp4", csv=tmp_path / "a.csv", mot=tmp_path / "a.txt")
+    paths.video.write_bytes(b"older")
+    full_after(16_000)
+    report = run_video(new_predictor("online"), Noisy(lefts), paths, zoom=2)
+    assert report.frames == len(lefts) and report.is_complete and report.error is None
+    assert list(report.failures) == [paths.video]
+    assert "a.mp4: cannot be written" in str(report.failures[paths.video])
+    assert (
+        names_in(tmp_path) == ["a.csv", "a.mp4", "a.txt"] and paths.video.read_bytes() == b"older"
+    )
+    assert len(paths.csv.read_text().splitlines()) == 1 + 7 * len(lefts) // 9
+
+
+def failing_at(number):
+    """A method of an export, that fails for the frame of this number."""
+    calls = []
+
+    def fail(self, *given):
+        calls.append(given)
+        if len(calls) > number:
+            raise OSError(28, "No space left on device")
+
+    return fail
+
+
+def test_offline_a_failure_in_the_middle_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(MotWriter, "_write", failing_at(3))
+    with pytest.raises(UserError, match="clip.txt: cannot be written: No space left"):
+        run_video(new_predictor("offline"), Clip(LEFTS), all_paths(tmp_path))
+    assert names_in(tmp_path / "new") == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_failure_at_the_end_spares_the_others(tmp_path, monkeypatch, mode):
+    monkeypatch.setattr(CocoVidWriter, "_end", failing_at(0))
+    report = run_video(new_predictor(mode), Clip(LEFTS), all_paths(tmp_path))
+    assert [path.name for path in report.failures] == ["clip.json"] and report.frames == 9
+    assert names_in(tmp_path / "new") == ["clip.csv", "clip.mp4", "clip.txt", "images"]
+    assert len(names_in(tmp_path / "new/images")) == 9
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("method", ["_end", "_write"])
+def test_where_the_last_output_fails_it_is_raised(tmp_path, monkeypatch, mode, method):
+    monkeypatch.setattr(CocoVidWriter, method, failing_at(0))
+    source = Clip(LEFTS)
+    with pytest.raises(UserError, match="a.json: cannot be written: No space left"):
+        run_video(new_predictor(mode), source, OutputPaths(coco_vid=tmp_path / "a.json"))
+    assert names_in(tmp_path) == [] and source.closed == source.passes
+
+
+def test_who_looks_on_goes_on_without_outputs(tmp_path, monkeypatch):
+    monkeypatch.setattr(MotWriter, "_write", failing_at(2))
+    shown, paths = [], OutputPaths(mot=tmp_path / "a.txt")
+    show = lambda image: shown.append(image) or True  # noqa: E731
+    report = run_video(new_predictor("online"), Clip(LEFTS), paths, show=show)
+    assert len(shown) == report.frames == 9 and list(report.failures) == [paths.mot]
+
+
+# ---- names of images and sizes -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("zoom", [None, 1, 2])
+def test_json_names_written_images_that_boxes_are_meant_for(tmp_path, mode, zoom):
+    paths = OutputPaths(images=tmp_path / "a/images", coco_vid=tmp_path / "b/a.json")
+    run_video(new_predictor(mode), Clip(LEFTS), paths, zoom=zoom)
+    images = json.loads(paths.coco_vid.read_text())["images"]
+    if zoom == 2:  # the images have other pixels than the boxes
+        assert [image["file_name"] for image in images] == [f"clip#{2 * t:06d}" for t in range(9)]
+        return
+    names = [(paths.coco_vid.parent / image["file_name"]).resolve() for image in images]
+    assert names == sorted(paths.images.iterdir())
+    for name, image in zip(names, images, strict=True):
+        assert read_image(name).shape[:2] == (image["height"], image["width"]) == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_zoom_that_is_too_large_is_refused_before_detection(tmp_path, mode):
+    predictor = new_predictor(mode)
+    with pytest.raises(UserError, match="--zoom: expected at most 16384 .* found 300 times 64x48"):
+        run_video(predictor, Clip(LEFTS), OutputPaths(tmp_path / "a.mp4"), zoom=300)
+    assert predictor.detector.batches == [] and names_in(tmp_path) == []
+    csv = OutputPaths(csv=tmp_path / "a.csv")
+    assert run_video(predictor, Clip(LEFTS), csv, zoom=300).frames == 9  # nothing is drawn

@@ -17,7 +17,7 @@ from d2_plugtrack.video_jobs.output_paths import (
 def test_a_name_is_an_mp4_or_a_folder(tmp_path):
     assert is_video_name(Path("a.mp4")) and is_video_name(Path("a.MP4"))
     assert not is_video_name(Path("a")) and not is_video_name(Path("run.v2"))
-    for name in ("a.avi", "a.mov", "a.jpg"):
+    for name in ("a.avi", "a.mov", "a.MKV", "a.ts", "a.jpg"):
         with pytest.raises(UserError, match=f"{name}: expected a name ending in .mp4 or a folder"):
             is_video_name(Path(name))
     (tmp_path / "a.avi").mkdir()
@@ -32,6 +32,19 @@ def test_outputs_are_not_shared(tmp_path):
         refuse_shared([("one", first), ("two", OutputPaths(tmp_path / "b/../a.mp4"))])
     with pytest.raises(UserError, match="would share it"):
         refuse_shared([("one", OutputPaths(mot=tmp_path / "a", csv=tmp_path / "a"))])
+
+
+def test_a_folder_of_images_holds_no_other_output(tmp_path):
+    images = OutputPaths(images=tmp_path / "out/clip", csv=tmp_path / "out/clip.csv")
+    refuse_shared([("one", images), ("two", OutputPaths(csv=tmp_path / "out/b/c.csv"))])
+    for inside in (
+        images._replace(coco_vid=tmp_path / "out/clip/a.json"),
+        images._replace(mot=tmp_path / "out/b/../clip/b/a.txt"),
+    ):
+        with pytest.raises(UserError, match="expected a place outside of .*out/clip"):
+            refuse_shared([("one", inside)])
+    with pytest.raises(UserError, match="expected a place outside of .*out/clip"):
+        refuse_shared([("one", images), ("two", OutputPaths(tmp_path / "out/clip/b.mp4"))])
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -50,6 +63,10 @@ def test_what_is_there_is_replaced_only_if_asked_for(tmp_path):
         with pytest.raises(UserError, match="is there already; --overwrite replaces it"):
             check_outputs(paths, [], overwrite=False)
         check_outputs(paths, [], overwrite=True)
+    both = OutputPaths(tmp_path / "a.mp4", tmp_path / "images")
+    check_outputs(both, [], False, both.given)
+    with pytest.raises(UserError, match="images: is there already"):
+        check_outputs(both, [], False, [both.video])
     (tmp_path / "images/mine.txt").write_text("of the user")
     with pytest.raises(UserError, match=r"mine\.txt"):
         check_outputs(OutputPaths(images=tmp_path / "images"), [], overwrite=True)

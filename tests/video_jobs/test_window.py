@@ -29,6 +29,13 @@ def test_a_display_that_does_not_answer_is_none(no_screen, monkeypatch):
         Window("title")
 
 
+def test_what_opencv_raises_is_the_last_that_it_says(no_screen, monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(module, "_TRY", "raise RuntimeError('no windows in this build')")
+    with pytest.raises(NoScreen, match="^RuntimeError: no windows in this build$"):
+        Window("title")
+
+
 class Screen:
     """OpenCV's functions of windows, which note what is asked of them."""
 
