@@ -6,7 +6,10 @@ project's tracks have classes smoothed along them.
 
 A threshold says what is sure enough to be an object: ByteTrack trusts detections of at least that
 at first, begins tracks 0.1 above it, as its defaults do, and then gives tracks the weaker
-detections that fit, down to :data:`BYTETRACK_FLOOR`. Its other settings are the package's.
+detections that fit, down to :data:`BYTETRACK_FLOOR`. Its other settings are the package's. Others
+were not better by more than 0.02 HOTA on the tiny set's ``val`` split, one changed at a time:
+tracks begun at the threshold or 0.2 above it, after 1 or 3 frames, remembered for 0, 15 or 60,
+linked from an IoU of 0.2 or 0.3 (0.1 here).
 """
 
 from collections import defaultdict

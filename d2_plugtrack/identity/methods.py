@@ -11,8 +11,8 @@ the past.
 The three have one threshold each: it decides what is sure enough to be an object. Paths and links
 keep boxes whose (re-scored) score is at least that. The defaults are those of the best mean HOTA of
 the two tiny detectors on the 40 ``val`` videos of the tiny set (seed 0), out of 0.05, 0.1, ..., 0.9
-for each method; for ByteTrack together with floors of 0.1, 0.2, 0.3 and 0.4, and with and without
-that NMS.
+for each method; for ByteTrack together with floors of 0.1, 0.2, 0.3 and 0.4 (around the best also
+0.05 and 0.01), and with and without that NMS.
 """
 
 from collections.abc import Iterable, Mapping
