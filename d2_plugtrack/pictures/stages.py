@@ -5,7 +5,6 @@ Boxes are xyxy in pixels of the frame. One pass of the detector serves all stage
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,27 +13,15 @@ from ..ablation import ABLATION_ROWS, build_ablation_runs
 from ..build import build_pipeline, build_rescoring
 from ..core.detector import DetectedFrame, detect_frames
 from ..core.open_part import RescoredFrame
-from ..core.rescoring import TrackedObjects
-from ..core.tfd import FrameResult
 from ..core.tracked_video import TrackNumbers
 from ..core.video_rescorer import VideoRescorer
 from ..frame_inputs import prepare_frames, uploaded
 from ..host import Host
 from ..predictor import usual_batch_size
 from ..prefetch import batches, prefetch
+from ..visualization.stages import Stages
 
 READ_AHEAD = 2  # batches: one ready, one in the making
-
-
-class Stages(NamedTuple):
-    """One frame, stage by stage."""
-
-    index: int  # of the frame in what was given
-    image: np.ndarray  # (H, W, 3) BGR uint8
-    detector: FrameResult  # what the stock detector reports of the frame alone
-    tracked: FrameResult  # tracking-first detection; tracked boxes are those with source >= 0
-    rescored: RescoredFrame  # over the whole clip, offline; its rows are the boxes of ``tracked``
-    objects: TrackedObjects  # of ``rescored``, numbered over the whole clip
 
 
 def record_stages(

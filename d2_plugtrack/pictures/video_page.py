@@ -18,7 +18,8 @@ from ..outputs import write_text
 from ..video_io import TimedFrame
 from ..visualization.page import encode_picture, page_html, shrink
 from ..visualization.page_data import page_data
-from .stages import Stages, record_stages
+from ..visualization.stages import Stages
+from .stages import record_stages
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode

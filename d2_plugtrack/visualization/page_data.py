@@ -8,22 +8,20 @@ no tracks. Pictures and the file are ``page.py``'s.
 """
 
 from collections.abc import Container, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..core.rescoring import TrackedObjects
 from ..core.tfd import FrameResult
 from .drawing import track_colors
-
-if TYPE_CHECKING:
-    from ..pictures.stages import Stages
+from .stages import Stages
 
 LOWEST_SCORE = 0.05  # where a page's threshold starts: detectors say much more of each frame
 
 
 def page_data(
-    stages: Sequence["Stages"], times: Sequence[float], class_names: Sequence[str], threshold: float
+    stages: Sequence[Stages], times: Sequence[float], class_names: Sequence[str], threshold: float
 ) -> dict[str, Any]:
     """Boxes of each stage in every frame, and tracks with their scores before and after.
 
@@ -64,7 +62,7 @@ def page_data(
     }
 
 
-def _collect_tracks(stages: Sequence["Stages"]) -> dict[int, dict[str, Any]]:
+def _collect_tracks(stages: Sequence[Stages]) -> dict[int, dict[str, Any]]:
     """What :func:`page_data` says of each track, by the track ids of the objects."""
     tracks: dict[int, dict[str, Any]] = {}
     for place, stage in enumerate(stages):
@@ -82,7 +80,7 @@ def _collect_tracks(stages: Sequence["Stages"]) -> dict[int, dict[str, Any]]:
     return tracks
 
 
-def _frame(stage: "Stages", known: Container[int], lowest: float) -> dict[str, Any]:
+def _frame(stage: Stages, known: Container[int], lowest: float) -> dict[str, Any]:
     height, width = stage.tracked.image_size
     ids = stage.objects.track_ids.tolist()
     tracks = np.array([track if track in known else -1 for track in ids], int)
@@ -98,7 +96,7 @@ def _frame(stage: "Stages", known: Container[int], lowest: float) -> dict[str, A
     }
 
 
-def _rows_of_objects(stage: "Stages") -> np.ndarray:
+def _rows_of_objects(stage: Stages) -> np.ndarray:
     """The boxes (M,) of a frame that its objects are: all that are kept, for any class."""
     rows = np.flatnonzero(stage.rescored.kept.any(axis=1))
     if len(rows) != len(stage.objects.boxes):

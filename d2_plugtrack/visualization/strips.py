@@ -15,13 +15,13 @@ from ..core.rescoring import TrackedObjects
 from ..core.tfd import FrameResult
 from .drawing import draw_tracks
 from .sheets import fit_width, titled_sheet
+from .stages import Stages
 
 ROW_TITLES = ("detector", "tracker: IoU", "merged", "re-scored")
-Stage = tuple[int, np.ndarray, FrameResult, FrameResult, RescoredFrame, TrackedObjects]
 
 
 def draw_strips(
-    stages: Iterable[Stage], class_names: Sequence[str], threshold: float, width: int
+    stages: Iterable[Stages], class_names: Sequence[str], threshold: float, width: int
 ) -> np.ndarray:
     """A column a frame, and four rows: detector, tracker, merged, re-scored.
 

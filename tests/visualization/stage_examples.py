@@ -6,7 +6,8 @@ import torch
 from d2_plugtrack.core.open_part import RescoredFrame
 from d2_plugtrack.core.tfd import FrameResult
 from d2_plugtrack.core.tracked_video import TrackNumbers
-from d2_plugtrack.pictures.stages import Stages, number_strong_first
+from d2_plugtrack.pictures.stages import number_strong_first
+from d2_plugtrack.visualization.stages import Stages
 
 CLASSES = ["car", "bus"]
 SIZE = (48, 64)
