@@ -50,6 +50,7 @@ def _prefetch(iterable: Iterable[T], depth: int) -> Iterator[T]:
             yield item
     finally:
         running = [future for future in pending if not (future.cancel() or future.done())]
+        pending.clear()  # one that failed holds, by its traceback, this frame and what was read
         try:
             pool.shutdown()
         except BaseException:
