@@ -40,7 +40,9 @@ def test_annotations_are_measured_and_removed(tmp_path):
 
 
 @pytest.mark.detectron2
-@pytest.mark.parametrize("name", ["detector_tiny", "plugtrack_tiny"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("detector_tiny", marks=pytest.mark.slow), "plugtrack_tiny"]
+)
 def test_training_of_either_stage_is_measured(tmp_path, name):
     config = f"configs/TinyVID/{name}.yaml"
     options = ["--quick", "--json", tmp_path / "out.json", "--images", 3]
@@ -52,6 +54,7 @@ def test_training_of_either_stage_is_measured(tmp_path, name):
     assert figures["peak_mb"] > 1 and f"| {config} |" in result.stdout
 
 
+@pytest.mark.slow  # two processes of thousands of frames; core/test_spool.py has the law
 def test_memory_of_a_video_is_measured(tmp_path):
     options = ["--quick", "--memory-mb", 1, "--json", tmp_path / "out.json"]
     result = run("memory", "--output", tmp_path / "spool", *options)
