@@ -61,7 +61,6 @@ from d2_plugtrack.video_jobs.window import NoScreen, Window
 
 FOLDER = Path("output/video_demo")
 NOTICE = "interrupted: finishing what was written; once more ends it at once and keeps nothing"
-SAMPLE, SAMPLE_RATE = "test/tiny_test_00000", 10
 
 Show = Callable[[np.ndarray], bool]
 
