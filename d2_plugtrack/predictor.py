@@ -15,8 +15,8 @@ import torch
 
 from .build import build_pipeline, build_rescoring, build_spooling, check_mode, check_tracking
 from .core.detector import DetectedFrame, VideoDetector, detect_frames
+from .core.modes import build_rescorer
 from .core.open_part import RescoredFrame
-from .core.rescorer import build_rescorer
 from .core.rescoring import Mode, Rescoring, TrackedObjects
 from .core.spool import Spooling
 from .core.tfd import FrameResult, VideoPipeline

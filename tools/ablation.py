@@ -31,13 +31,14 @@ from d2_plugtrack.commands.arguments import (
     add_opts,
     add_reports,
 )
+from d2_plugtrack.commands.reports import give_report
 from d2_plugtrack.commands.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.core.average_precisions import mean_average_precision
 from d2_plugtrack.data.catalog import find_videos
 from d2_plugtrack.data.imagenet.motion_file import read_motion
 from d2_plugtrack.errors import exit_on_user_error
 from d2_plugtrack.host import open_host
-from d2_plugtrack.outputs import os_errors_name, write_json, write_text
+from d2_plugtrack.outputs import os_errors_name
 from d2_plugtrack.results.figures import without_nan
 
 
@@ -73,11 +74,7 @@ def main(argv: list[str] | None = None) -> None:
             format_class_table(results, dataset.class_names),
         ]
     )
-    print(report)
-    if args.markdown:
-        write_text(args.markdown, report + "\n")
-    if args.json:
-        write_json(args.json, as_json(args, host.cfg, results))
+    give_report(args, report, as_json(args, host.cfg, results))
 
 
 def as_json(args: argparse.Namespace, cfg, results: Results) -> dict:

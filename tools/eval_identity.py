@@ -30,13 +30,13 @@ from d2_plugtrack.commands.arguments import (
     add_reports,
     fraction,
 )
+from d2_plugtrack.commands.reports import give_report
 from d2_plugtrack.commands.speed_options import add_speed_arguments, speed_opts
 from d2_plugtrack.data.catalog import find_videos
 from d2_plugtrack.errors import exit_on_user_error
 from d2_plugtrack.host import open_host
 from d2_plugtrack.identity.methods import METHODS, build_identity_runs
 from d2_plugtrack.identity.metrics import identity_table, require_packages
-from d2_plugtrack.outputs import write_json, write_text
 from d2_plugtrack.results.figures import without_nan
 
 
@@ -60,18 +60,14 @@ def main(argv: list[str] | None = None) -> None:
         f"{args.dataset}, {len(records)} frames, {args.config_file}, {host.cfg.MODEL.WEIGHTS}\n\n"
         f"Thresholds: {used}\n\n{identity_table(results, args.ignore_classes)}"
     )
-    print(report)
-    if args.markdown:
-        write_text(args.markdown, report + "\n")
-    if args.json:
-        about = {
-            "dataset": args.dataset,
-            "config_file": args.config_file,
-            "weights": host.cfg.MODEL.WEIGHTS,
-            "thresholds": thresholds,
-            "ignore_classes": args.ignore_classes,
-        }
-        write_json(args.json, {**about, "rows": without_nan(results)})
+    about = {
+        "dataset": args.dataset,
+        "config_file": args.config_file,
+        "weights": host.cfg.MODEL.WEIGHTS,
+        "thresholds": thresholds,
+        "ignore_classes": args.ignore_classes,
+    }
+    give_report(args, report, {**about, "rows": without_nan(results)})
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -36,13 +36,13 @@ from d2_plugtrack.commands.arguments import (
     existing_folder,
     output_file,
 )
+from d2_plugtrack.commands.reports import give_report
 from d2_plugtrack.core.average_precisions import mean_average_precision
 from d2_plugtrack.core.protocols import PROTOCOLS
 from d2_plugtrack.data.catalog import find_videos, mark_last_frames
 from d2_plugtrack.data.dataset_ids import dataset_ids
 from d2_plugtrack.data.imagenet.motion_file import read_motion
 from d2_plugtrack.errors import UserError, exit_on_user_error
-from d2_plugtrack.outputs import write_json, write_text
 from d2_plugtrack.results.coco_detections import write_detections
 from d2_plugtrack.results.figures import without_nan
 from d2_plugtrack.results.report import class_table, protocol_table
@@ -88,11 +88,7 @@ def main(argv: list[str] | None = None) -> None:
         "settings": settings(cfg),
     }
     report = as_markdown(about, results, entry.class_names)
-    print(report)
-    if args.markdown:
-        write_text(args.markdown, report + "\n")
-    if args.json:
-        write_json(args.json, {**about, "results": without_nan(results)})
+    give_report(args, report, {**about, "results": without_nan(results)})
 
 
 def settings(cfg: "CfgNode") -> dict[str, Any]:

@@ -27,8 +27,7 @@ What is kept from frame to frame are S, W and the track's number of the boxes of
 float64: memory and time do not grow with the stream.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +39,7 @@ from .frame_checks import FrameShapes, check_finite, check_links
 from .host_frames import HostFrame, split_on_host, to_host
 from .open_part import RescoredFrame, as_it_is
 from .paths import rescore_classes
-from .rescoring import Rescoring
+from .rescorer import Rescorer
 from .tfd import FrameResult
 
 
@@ -52,17 +51,13 @@ class _Tracks(NamedTuple):
     numbers: np.ndarray  # (B,) int64
 
 
-class OnlineRescorer:
+class OnlineRescorer(Rescorer):
     """Takes the results of one video after another, and gives each frame back at once.
 
     Args:
         rescoring: how. Where it is not enabled, scores stay, every box is kept where its score is
             above 0, and there are no tracks: their numbers are -1.
     """
-
-    def __init__(self, rescoring: Rescoring):
-        self.rescoring = rescoring
-        self.reset()
 
     def reset(self) -> None:
         """Forget the frames so far: the next one starts a video."""
@@ -93,20 +88,6 @@ class OnlineRescorer:
         """Nothing, all frames were given; the next one starts another video."""
         self.reset()
         return iter(())
-
-    def rescore(self, results: Iterable[FrameResult]) -> Iterator[RescoredFrame]:
-        """All frames of one video; raises as :meth:`push` does."""
-        for result in results:
-            yield from self.push(result)
-        yield from self.finish()
-
-    @contextmanager
-    def _forgetting_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self.reset()
-            raise
 
     def _link(self, frame: HostFrame, result: FrameResult) -> _Tracks:
         """The tracks of this frame's boxes, their past included."""

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from .average_precisions import FrameKey
 from .detector import DetectedFrame
+from .modes import build_rescorer
 from .open_part import RescoredFrame
 from .protocols import Detections
-from .rescorer import build_rescorer
 from .rescoring import Rescoring
 from .spool import Spooling
 from .tfd import FrameResult, VideoPipeline

@@ -10,8 +10,7 @@ tens of bytes a box are in memory.
 No frames give nothing; a frame without boxes is a cut.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from itertools import chain
 
 import numpy as np
@@ -20,6 +19,7 @@ from .box_graph import BoxGraph, find_edges
 from .frame_checks import FrameShapes, check_finite
 from .host_frames import HostFrame, to_host
 from .open_part import OpenPart, RescoredFrame, as_it_is
+from .rescorer import Rescorer
 from .rescoring import Rescoring
 from .spool import Spooling
 from .tfd import FrameResult
@@ -27,7 +27,7 @@ from .tfd import FrameResult
 FRAMES_OF_BLOCK = 64  # looked at together: few transfers, and arrays that are worth a look
 
 
-class VideoRescorer:
+class VideoRescorer(Rescorer):
     """Takes the results of one video after another, and gives them back re-scored, in order.
 
     Args:
@@ -38,10 +38,9 @@ class VideoRescorer:
     """
 
     def __init__(self, rescoring: Rescoring, spooling: Spooling | None):
-        self.rescoring = rescoring
         self.spooling = spooling
         self.bytes_spooled = 0  # by all parts that are finished
-        self.reset()
+        super().__init__(rescoring)
 
     def reset(self) -> None:
         """Forget the frames that are not finished: the next one starts a video."""
@@ -74,21 +73,6 @@ class VideoRescorer:
             frames = chain(self._absorb(), self._close_part())
         self.reset()
         return frames
-
-    def rescore(self, results: Iterable[FrameResult]) -> Iterator[RescoredFrame]:
-        """All frames of one video; raises as :meth:`push` does."""
-        for result in results:
-            yield from self.push(result)
-        yield from self.finish()
-
-    @contextmanager
-    def _forgetting_errors(self) -> Iterator[None]:
-        """What an error leaves behind is no part of a video that could go on."""
-        try:
-            yield
-        except BaseException:
-            self.reset()
-            raise
 
     def _absorb(self) -> Iterator[RescoredFrame]:
         """Look at the frames that wait; what is finished by them."""

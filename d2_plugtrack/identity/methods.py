@@ -20,8 +20,9 @@ from typing import Any, NamedTuple, Protocol
 
 from ..build import build_pipeline, build_rescoring, build_spooling
 from ..core.detector import DetectedFrame
+from ..core.modes import build_rescorer
 from ..core.open_part import RescoredFrame
-from ..core.rescorer import Rescorer, build_rescorer
+from ..core.rescorer import Rescorer
 from ..core.tfd import FrameResult, VideoPipeline
 from ..core.tracked_video import TrackNumbers
 from ..core.tracker import TrackerHead

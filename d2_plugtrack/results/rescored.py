@@ -6,7 +6,7 @@ saved results alike read their detections here: so both get the same numbers, bi
 
 from collections.abc import Iterator, Mapping
 
-from ..core.rescorer import build_rescorer
+from ..core.modes import build_rescorer
 from ..core.rescoring import Rescoring
 from ..core.spool import Spooling
 from ..core.video_evaluation import DetectionLimits, Detections, FrameKey, detections_of

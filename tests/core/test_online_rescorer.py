@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from d2_plugtrack.core import tracked_video
+from d2_plugtrack.core.modes import build_rescorer
 from d2_plugtrack.core.online_rescorer import OnlineRescorer
-from d2_plugtrack.core.rescorer import build_rescorer
 from d2_plugtrack.core.rescoring import Rescoring, rescore_video
 from d2_plugtrack.core.spool import Spooling
 from d2_plugtrack.core.tfd import FrameResult

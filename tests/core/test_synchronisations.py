@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from d2_plugtrack.core.detector import FrameFeatures, Proposals, assemble_frames
-from d2_plugtrack.core.rescorer import build_rescorer
+from d2_plugtrack.core.modes import build_rescorer
 from d2_plugtrack.core.rescoring import Rescoring
 from d2_plugtrack.core.tfd import VideoPipeline
 from tests.sync_counter import SyncCounter, on_device

@@ -10,7 +10,7 @@ import pytest
 from yacs.config import CfgNode
 
 from d2_plugtrack.config import add_plugtrack_config
-from d2_plugtrack.core.rescorer import build_rescorer
+from d2_plugtrack.core.modes import build_rescorer
 from d2_plugtrack.core.rescoring import Rescoring
 from d2_plugtrack.data.tiny_vid import write_tiny_vid
 from d2_plugtrack.errors import UserError
